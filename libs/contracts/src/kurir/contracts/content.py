@@ -1,0 +1,147 @@
+"""What a message says: one struct per kind, the same for sending and receiving.
+
+Media bytes never travel inside messages: `Media` names an object in the media store.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Kind = Literal[
+    "text",
+    "image",
+    "video",
+    "audio",
+    "document",
+    "sticker",
+    "location",
+    "contact",
+    "poll",
+    "reaction",
+    "unsupported",
+]
+
+
+class Media(Struct, frozen=True, kw_only=True):
+    """Bytes in the media store: `object` is `<tenant>/<id>`, `size` in bytes, `sha256` in lower-case hex."""
+
+    object: str
+    mimetype: str
+    size: int
+    sha256: str
+    file_name: str | None = None
+
+
+class Text(Struct, frozen=True, kw_only=True, tag_field="kind", tag="text"):
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+    link_preview: bool = True
+
+
+class Image(Struct, frozen=True, kw_only=True, tag_field="kind", tag="image"):
+    media: Media
+    caption: str | None = None
+    view_once: bool = False
+
+
+class Video(Struct, frozen=True, kw_only=True, tag_field="kind", tag="video"):
+    media: Media
+    caption: str | None = None
+    view_once: bool = False
+
+
+class Audio(Struct, frozen=True, kw_only=True, tag_field="kind", tag="audio"):
+    """Sound; `voice` sends it as a voice note (ogg/opus, push to talk)."""
+
+    media: Media
+    voice: bool = False
+
+
+class Document(Struct, frozen=True, kw_only=True, tag_field="kind", tag="document"):
+    media: Media
+    caption: str | None = None
+
+
+class Sticker(Struct, frozen=True, kw_only=True, tag_field="kind", tag="sticker"):
+    media: Media
+
+
+class Location(Struct, frozen=True, kw_only=True, tag_field="kind", tag="location"):
+    """A place; degrees in WGS 84."""
+
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+    name: str | None = None
+    address: str | None = None
+
+
+class ContactCard(Struct, frozen=True, kw_only=True):
+    """One person of a contact message; `phones` are digits with country code."""
+
+    name: str
+    phones: tuple[str, ...] = ()
+    organization: str | None = None
+    email: str | None = None
+    url: str | None = None
+
+
+class Contact(Struct, frozen=True, kw_only=True, tag_field="kind", tag="contact"):
+    contacts: Annotated[tuple[ContactCard, ...], Meta(min_length=1)]
+
+
+class Poll(Struct, frozen=True, kw_only=True, tag_field="kind", tag="poll"):
+    """A question with 2 to 12 options; `selectable` 0 means any number of answers."""
+
+    question: Annotated[str, Meta(min_length=1, max_length=255)]
+    options: Annotated[tuple[str, ...], Meta(min_length=2, max_length=12)]
+    selectable: Annotated[int, Meta(ge=0, le=12)] = 1
+
+
+class MessageKey(Struct, frozen=True, kw_only=True):
+    """How WhatsApp names a message: its id is unique only together with chat and sender."""
+
+    chat: str
+    whatsapp_id: str
+    from_me: bool = False
+    participant: str | None = None
+
+
+class Reaction(Struct, frozen=True, kw_only=True, tag_field="kind", tag="reaction"):
+    """An emoji on another message; an empty `emoji` takes it back."""
+
+    target: MessageKey
+    emoji: str
+
+
+class Unsupported(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unsupported"):
+    """A received message of a kind that has no struct yet; `whatsapp_type` is WhatsApp's own name of it."""
+
+    whatsapp_type: str
+
+
+Content = Text | Image | Video | Audio | Document | Sticker | Location | Contact | Poll | Reaction | Unsupported
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """The message that a message answers; `text` is shown above the answer."""
+
+    key: MessageKey
+    text: str | None = None
+
+
+class Address(Struct, frozen=True, kw_only=True):
+    """Who or where, in every form known: `jid` as WhatsApp said it, `pn` the phone-number JID, `lid` the hidden one."""
+
+    jid: str
+    pn: str | None = None
+    lid: str | None = None
+
+
+def kind_of(content: Content) -> Kind:
+    """The kind's name as it stands on the wire."""
+    kind: Kind = content.__struct_config__.tag  # type: ignore[assignment]
+    return kind
+
+
+def media_of(content: Content) -> Media | None:
+    """The media that a content refers to, if its kind has any."""
+    return getattr(content, "media", None)

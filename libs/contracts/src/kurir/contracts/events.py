@@ -1,0 +1,152 @@
+"""Facts about devices and messages. Published by the shard that owns the device, or by the api where it says so.
+
+The dotted tag is the event's type, the tail of its subject and its CloudEvents type. `id` is stable: the same in the
+stream, in every webhook attempt and in the audit log, and it is the Nats-Msg-Id, so a repeated report is stored once.
+`seq` grows by one with each event of a device's session; 0 marks an event of the api, outside that sequence.
+`epoch` is the fencing token of the owner that speaks: a smaller one than seen before is a late word of a former owner.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kurir.contracts.commands import Priority
+from kurir.contracts.content import Address, Content, Quote
+from kurir.contracts.states import ConnectionState, MessageStatus, Reason
+
+When = Annotated[datetime, Meta(tz=True)]
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event says."""
+
+    id: str
+    tenant: str
+    device: str
+    at: When
+    seq: int = 0
+    epoch: int = 0
+
+
+class ConnectionUpdate(Event, frozen=True, kw_only=True, tag="connection.update"):
+    """The session of a device changed its state.
+
+    With state `qr`, `qr` is the text to show as a QR code until `qr_expires_at`; with `pairing_code` the code to type.
+    """
+
+    state: ConnectionState
+    reason: Reason | None = None
+    detail: str | None = None
+    qr: str | None = None
+    qr_expires_at: When | None = None
+    pairing_code: str | None = None
+    phone: str | None = None
+    jid: str | None = None
+    lid: str | None = None
+    push_name: str | None = None
+    banned_until: When | None = None
+
+
+class MessageUpserted(Event, frozen=True, kw_only=True, tag="messages.upsert"):
+    """A message was received, or was sent from another of the account's devices (`from_me`)."""
+
+    message_id: str
+    whatsapp_id: str
+    chat: Address
+    sender: Address
+    content: Content
+    sent_at: When
+    from_me: bool = False
+    is_group: bool = False
+    push_name: str | None = None
+    quote: Quote | None = None
+    mentions: tuple[str, ...] = ()
+
+
+class MessageQueued(Event, frozen=True, kw_only=True, tag="send.message.queued"):
+    """The api accepted a message: its command is stored. Spoken by the api."""
+
+    message_id: str
+    to: str
+    content: Content
+    status: Literal["queued", "scheduled"] = "queued"
+    priority: Priority = "normal"
+    send_at: When | None = None
+    expires_at: When | None = None
+
+
+class MessageSending(Event, frozen=True, kw_only=True, tag="send.message.sending"):
+    """The engine is about to be asked. Stored before the engine is called: the mark that makes a repeat visible."""
+
+    message_id: str
+    to: str
+    attempt: int = 1
+    status: Literal["sending"] = "sending"
+
+
+class MessageStatusChanged(Event, frozen=True, kw_only=True, tag="send.message.status"):
+    """A message reached a status: the engine's answer, or a receipt.
+
+    `recipient` is who the receipt came from (in groups one of many); `whatsapp_id` is known from `sent` on.
+    """
+
+    message_id: str
+    status: MessageStatus
+    to: str
+    whatsapp_id: str | None = None
+    reason: Reason | None = None
+    detail: str | None = None
+    attempt: int = 1
+    recipient: Address | None = None
+
+
+AnyEvent = ConnectionUpdate | MessageUpserted | MessageQueued | MessageSending | MessageStatusChanged
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    str(struct.__struct_config__.tag): struct
+    for struct in (ConnectionUpdate, MessageUpserted, MessageQueued, MessageSending, MessageStatusChanged)
+}
+
+_decoders = {type_: msgspec.json.Decoder(struct) for type_, struct in EVENT_TYPES.items()}
+
+
+class EventHead(Struct, frozen=True, kw_only=True):
+    """What can be read of any event, also of a type that this version does not know."""
+
+    id: str
+    type: str
+    tenant: str
+    device: str
+    at: When
+    seq: int = 0
+    epoch: int = 0
+    message_id: str | None = None
+
+
+_head_decoder = msgspec.json.Decoder(EventHead)
+_encoder = msgspec.json.Encoder()
+
+
+def type_of(event: Event) -> str:
+    """The event's dotted type."""
+    return str(event.__struct_config__.tag)
+
+
+def decode(type_: str, data: bytes | msgspec.Raw) -> AnyEvent | None:
+    """Decode an event whose type is known from its subject; None for a type that this version does not know.
+
+    Raises msgspec.ValidationError when the body does not fit its type.
+    """
+    decoder = _decoders.get(type_)
+    return None if decoder is None else decoder.decode(data)  # type: ignore[return-value]
+
+
+def decode_head(data: bytes | msgspec.Raw) -> EventHead:
+    """Decode what all events share. Raises msgspec.ValidationError."""
+    return _head_decoder.decode(data)
+
+
+def encode(event: Event) -> bytes:
+    return _encoder.encode(event)

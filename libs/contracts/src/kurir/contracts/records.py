@@ -1,0 +1,219 @@
+"""What is kept: values of KV buckets and documents of collections. Each has one writing service.
+
+New fields have defaults, so that an older service's records decode in a newer one and the other way round.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from kurir.contracts.commands import OnUnknown
+from kurir.contracts.states import ConnectionState, Reason
+
+When = Annotated[datetime, Meta(tz=True)]
+Engine = Literal["neonize", "sandbox"]
+SignatureScheme = Literal["standard", "device_gateway", "body_hmac", "none"]
+PayloadShape = Literal["native", "device_gateway"]
+
+
+class Tenant(Struct, frozen=True, kw_only=True):
+    """Bucket `tenants`, key `<id>`. `rate_per_minute` is the accept limit per device; `country` an ISO code."""
+
+    id: str
+    name: str
+    created_at: When
+    email: str | None = None
+    plan: str = "standard"
+    country: str = "ID"
+    rate_per_minute: int = 30
+    on_unknown: OnUnknown = "report"
+    max_devices: int = 100
+    max_endpoints: int = 100
+    active: bool = True
+
+
+class ApiKey(Struct, frozen=True, kw_only=True):
+    """Bucket `keys`, key `<sha256 of the API key in hex>`. `hint` is the key's last four characters.
+
+    Role `operator` manages tenants and has none itself; role `tenant` acts for its tenant.
+    """
+
+    id: str
+    role: Literal["operator", "tenant"]
+    name: str
+    hint: str
+    created_at: When
+    tenant: str | None = None
+    device: str | None = None
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """Bucket `devices`, key `<tenant>.<id>`: what the tenant wants. The owner of the partition makes it so.
+
+    A higher `connect_generation` asks for a fresh connect, e.g. after a QR code ran out. `pace_per_minute` 0 means
+    no pacing by the owner.
+    """
+
+    id: str
+    tenant: str
+    name: str
+    engine: Engine
+    created_at: When
+    updated_at: When
+    wanted: Literal["connected", "disconnected"] = "disconnected"
+    connect_generation: int = 0
+    pair_phone: str | None = None
+    pace_per_minute: int = 30
+    rate_per_minute: int | None = None
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """Bucket `sessions`, key `<tenant>.<device>`: how the device is, said by its owner.
+
+    `paired` devices log in from the engine's store as `jid`. `epoch` is the owner's fencing token. `generation` is the
+    device's `connect_generation` that this state answers.
+    """
+
+    device: str
+    tenant: str
+    state: ConnectionState
+    at: When
+    reason: Reason | None = None
+    paired: bool = False
+    jid: str | None = None
+    lid: str | None = None
+    phone: str | None = None
+    push_name: str | None = None
+    qr: str | None = None
+    qr_expires_at: When | None = None
+    pairing_code: str | None = None
+    banned_until: When | None = None
+    node: str = ""
+    shard: str = ""
+    epoch: int = 0
+    generation: int = 0
+
+
+class SealedSecret(Struct, frozen=True, kw_only=True):
+    """A secret encrypted under the master key, bound to its tenant and endpoint. Signs until `expires_at`."""
+
+    id: str
+    sealed: str
+    created_at: When
+    expires_at: When | None = None
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """Bucket `endpoints`, key `<tenant>.<id>`: a tenant's webhook URL and what it wants to hear.
+
+    `events` are type patterns such as `messages.upsert`, `send.message.*` or `*`. Absent `device` means all devices.
+    """
+
+    id: str
+    tenant: str
+    url: str
+    created_at: When
+    updated_at: When
+    events: tuple[str, ...] = ("*",)
+    device: str | None = None
+    secrets: tuple[SealedSecret, ...] = ()
+    signatures: tuple[SignatureScheme, ...] = ("standard", "device_gateway")
+    payload: PayloadShape = "device_gateway"
+    headers: dict[str, str] = {}
+    active: bool = True
+    max_in_flight: int = 10
+    disabled_reason: str | None = None
+
+
+class EndpointState(Struct, frozen=True, kw_only=True):
+    """Bucket `endpoint_state`, key `<tenant>.<endpoint>`: its health, said by the webhook-dispatcher."""
+
+    endpoint: str
+    tenant: str
+    at: When
+    failing_since: When | None = None
+    consecutive_failures: int = 0
+    disabled: bool = False
+    reason: str | None = None
+
+
+class Idempotent(Struct, frozen=True, kw_only=True):
+    """Bucket `idempotency`, key `<tenant>.<sha256 of the caller's key>`: which message a repeat means.
+
+    `accepted` is set after the command was stored; until then a repeat publishes again under the same message id.
+    """
+
+    message_id: str
+    body_digest: str
+    at: When
+    accepted: bool = False
+
+
+class Holder(Struct, frozen=True, kw_only=True):
+    """Bucket `leases` and `leaders`: who holds a lease, and since when."""
+
+    holder: str
+    node: str
+    since: When
+
+
+class Shard(Struct, frozen=True, kw_only=True):
+    """Bucket `shards`, key `<shard>`: a living process that can hold sessions."""
+
+    id: str
+    node: str
+    started_at: When
+    capacity: int
+    sessions: int = 0
+    draining: bool = False
+
+
+class EventFact(Struct, frozen=True, kw_only=True):
+    """Collection `events`: one event, inserted once. `_id` is the event id, `body` the event as JSON text.
+
+    `key` repeats `_id` because ranges on `_id` scan in some servers; `at_ms` is `at` as Unix milliseconds.
+    """
+
+    id: str
+    key: str
+    tenant: str
+    device: str
+    type: str
+    message_id: str | None
+    chat: str | None
+    at: When
+    at_ms: int
+    seq: int
+    stream_seq: int
+    body: str
+
+
+class AttemptFact(Struct, frozen=True, kw_only=True):
+    """Collection `attempts`: one delivery attempt, inserted once. `_id` is the attempt id, `body` the fact as JSON."""
+
+    id: str
+    key: str
+    tenant: str
+    device: str
+    endpoint: str
+    delivery: str
+    event_id: str
+    message_id: str | None
+    outcome: str
+    at: When
+    at_ms: int
+    body: str
+
+
+class ChangeFact(Struct, frozen=True, kw_only=True):
+    """Collection `changes`: one configuration change, inserted once; `body` the fact as JSON."""
+
+    id: str
+    key: str
+    tenant: str
+    what: str
+    target: str
+    at: When
+    at_ms: int
+    body: str
