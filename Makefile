@@ -1,0 +1,102 @@
+# The dev loop. Every target installs what it needs; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+UV := .tools/bin/uv
+RUN := $(UV) run --frozen --no-sync
+export UV_PROJECT_ENVIRONMENT := .venv
+export PYTHONUNBUFFERED := 1
+
+# What `make run SERVICE=…` starts, and what `make test T=… K=…` selects.
+SERVICE ?= api
+T ?= tests
+K ?=
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set-up -----------------------------------------------------------------------------------------------------
+
+$(UV):
+	@deploy/bootstrap-uv "$(PYTHON)" "$(UV_VERSION)"
+
+.venv/.synced: uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml) | $(UV)
+	@$(UV) sync --frozen --all-groups --quiet
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.synced ## Install everything from the lock into .venv
+	@deploy/system-packages ffmpeg libmagic1
+
+# --- run --------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## Start the whole system, pair a sandbox device, send a message, stay up
+	@$(RUN) kurir up --demo
+
+.PHONY: up
+up: setup ## Start the whole system and stay up
+	@$(RUN) kurir up
+
+.PHONY: run
+run: setup ## Start one service: make run SERVICE=api
+	@$(RUN) kurir $(SERVICE)
+
+.PHONY: topology
+topology: setup ## Make the NATS server's streams, consumers and buckets agree with the code
+	@$(RUN) kurir topology apply
+
+.PHONY: smoke
+smoke: setup ## Against whatever is up: pair a sandbox device, send, see the webhook arrive
+	@$(RUN) kurir smoke
+
+.PHONY: wipe
+wipe: ## Forget the state of demo and up
+	@rm -rf .state
+	@echo "State forgotten: .state is gone."
+
+# --- check and test ---------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: .venv/.synced ## Format, lint, types, import contracts, unit tests, generated docs; under a minute
+	@deploy/system-packages libmagic1
+	@$(RUN) ruff format --check --quiet . || { echo "Run 'make format'."; exit 1; }
+	@$(RUN) ruff check --quiet .
+	@$(RUN) mypy
+	@$(RUN) lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+	@$(RUN) pytest -q tests/unit
+	@$(RUN) python -m docs.generate --check
+
+.PHONY: format
+format: .venv/.synced ## Format the code and mend what the linter can mend
+	@$(RUN) ruff format --quiet .
+	@$(RUN) ruff check --fix --quiet .
+
+.PHONY: test
+test: setup ## All tests: unit, broker, contract, system (T=path K=name select)
+	@deploy/system-packages chromium
+	@$(RUN) pytest $(T) $(if $(K),-k "$(K)")
+
+.PHONY: test-system
+test-system: setup ## The system tests alone: real processes, killed at bad moments
+	@$(RUN) pytest tests/system
+
+.PHONY: bench
+bench: setup ## Measure, each figure beside its floor in the same run
+	@$(RUN) python -m benchmarks
+
+.PHONY: docs
+docs: .venv/.synced ## Write the generated documents anew (OpenAPI, AsyncAPI)
+	@$(RUN) python -m docs.generate
+
+.PHONY: lock
+lock: $(UV) ## Bring uv.lock up to date with the pyproject files
+	@$(UV) lock
+
+.PHONY: clean
+clean: ## Remove the environment, the tools and all caches
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .lint-imports.log
