@@ -3,7 +3,7 @@
 A reply is always `Answer | Refused`; nobody there to ask means that no shard owns the partition at the moment.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -25,9 +25,9 @@ class SandboxScan(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True, tag_field="reply", tag="answer"):
-    """The body depends on the method; `{}` when there is nothing to say."""
+    """The body depends on the method; empty when there is nothing to say."""
 
-    body: msgspec.Raw = msgspec.Raw(b"{}")
+    body: dict[str, Any] = {}
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag_field="reply", tag="refused"):

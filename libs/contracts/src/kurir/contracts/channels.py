@@ -1,0 +1,156 @@
+"""Every channel of the bus: who says what to whom, on which subject, kept by which stream.
+
+One row per kind of message. The AsyncAPI document is made from this table, and `tests/examples/<name>/` holds
+recorded messages of each row that must decode for ever.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from kurir.contracts import commands, deliveries, events, queries, streams
+
+Service = Literal["api", "session-node", "webhook-dispatcher", "scheduler", "subscribers", "nats-server"]
+
+
+class Channel(Struct, frozen=True, kw_only=True):
+    """One row. `subject` has `{placeholders}` for its tokens; `stream` is None for core request and reply.
+
+    `message` is the struct on the wire, `reply` the struct that answers it.
+    """
+
+    name: str
+    subject: str
+    stream: streams.StreamSpec | None
+    message: Any
+    producers: tuple[Service, ...]
+    consumers: tuple[Service, ...]
+    description: str
+    reply: Any = None
+
+
+def _event_channel(struct: type[events.Event], producers: tuple[Service, ...], description: str) -> Channel:
+    type_ = str(struct.__struct_config__.tag)
+    return Channel(
+        name=type_,
+        subject=f"kurir.evt.{{tenant}}.{{device}}.{type_}",
+        stream=streams.EVENTS,
+        message=struct,
+        producers=producers,
+        consumers=("webhook-dispatcher", "api", "subscribers"),
+        description=description,
+    )
+
+
+CHANNELS = (
+    Channel(
+        name="command",
+        subject="kurir.cmd.{partition}.{tenant}.{device}.{kind}",
+        stream=streams.COMMANDS,
+        message=commands.Command,
+        producers=("api", "scheduler"),
+        consumers=("session-node",),
+        description="An order to one device; kind is send-high, send, send-bulk or control.",
+    ),
+    Channel(
+        name="command.lane",
+        subject="kurir.lane.{partition}.{device}",
+        stream=streams.COMMANDS,
+        message=commands.Command,
+        producers=("session-node",),
+        consumers=("session-node",),
+        description="Orders to a device that fell behind its own pace, in order.",
+    ),
+    Channel(
+        name="later.send",
+        subject="kurir.later.send.{message}",
+        stream=streams.LATER,
+        message=commands.SendMessage,
+        producers=("api",),
+        consumers=("nats-server",),
+        description="A message that waits for its time; the server fires it into kurir.due.send.",
+    ),
+    Channel(
+        name="due.send",
+        subject="kurir.due.send",
+        stream=streams.LATER,
+        message=commands.SendMessage,
+        producers=("nats-server",),
+        consumers=("scheduler",),
+        description="A message whose time has come; the scheduler makes a command of it.",
+    ),
+    _event_channel(
+        events.ConnectionUpdate, ("session-node",), "The session of a device changed its state, or shows a QR code."
+    ),
+    _event_channel(events.MessageUpserted, ("session-node",), "A message was received, or sent from another device."),
+    _event_channel(events.MessageQueued, ("api",), "A message was accepted: its command is stored."),
+    _event_channel(events.MessageSending, ("session-node",), "The engine is about to be asked to send."),
+    _event_channel(
+        events.MessageStatusChanged,
+        ("session-node", "api"),
+        "A message was sent, delivered, read, failed, …; canceled is spoken by the api.",
+    ),
+    Channel(
+        name="delivery",
+        subject="kurir.dlv.{partition}.{endpoint}",
+        stream=streams.DELIVERIES,
+        message=deliveries.Delivery,
+        producers=("webhook-dispatcher", "nats-server"),
+        consumers=("webhook-dispatcher",),
+        description="One event for one endpoint, due for its next attempt.",
+    ),
+    Channel(
+        name="delivery.lane",
+        subject="kurir.dlvlane.{partition}.{endpoint}",
+        stream=streams.DELIVERIES,
+        message=deliveries.Delivery,
+        producers=("webhook-dispatcher",),
+        consumers=("webhook-dispatcher",),
+        description="Deliveries to an endpoint that is over its concurrency or unhealthy.",
+    ),
+    Channel(
+        name="delivery.retry",
+        subject="kurir.dlvretry.{endpoint}.{delivery}",
+        stream=streams.DELIVERIES,
+        message=deliveries.Delivery,
+        producers=("webhook-dispatcher",),
+        consumers=("nats-server",),
+        description="The next attempt of a delivery, scheduled.",
+    ),
+    Channel(
+        name="delivery.attempt",
+        subject="kurir.aud.{tenant}.delivery.attempt",
+        stream=streams.AUDIT,
+        message=deliveries.DeliveryAttempt,
+        producers=("webhook-dispatcher",),
+        consumers=("webhook-dispatcher", "subscribers"),
+        description="What came of one HTTP request to a webhook.",
+    ),
+    Channel(
+        name="configuration.changed",
+        subject="kurir.aud.{tenant}.configuration.changed",
+        stream=streams.AUDIT,
+        message=deliveries.ConfigurationChanged,
+        producers=("api", "webhook-dispatcher"),
+        consumers=("webhook-dispatcher", "subscribers"),
+        description="Somebody changed a tenant, key, device or endpoint.",
+    ),
+    Channel(
+        name="rpc.sandbox.scan",
+        subject="kurir.rpc.{partition}.sandbox.scan",
+        stream=None,
+        message=queries.SandboxScan,
+        reply=queries.Reply,
+        producers=("api",),
+        consumers=("session-node",),
+        description="Confirm the pairing of a sandbox device, as a phone would by scanning its QR code.",
+    ),
+)
+
+
+def by_name(name: str) -> Channel:
+    """The row of that name. Raises KeyError."""
+    return _BY_NAME[name]
+
+
+_BY_NAME = {channel.name: channel for channel in CHANNELS}
