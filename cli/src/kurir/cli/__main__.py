@@ -1,0 +1,5 @@
+"""`python -m kurir.cli` is `kurir`."""
+
+from kurir.cli.main import main
+
+main()

@@ -1,0 +1,91 @@
+"""The kurir command. Services bring their own subcommands by entry point, so an image with one service has one.
+
+The entry points' group is `kurir.commands`; each names a click command. This module imports no service.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from kurir.runtime import topology
+from kurir.runtime.broker import Bus
+from kurir.runtime.settings import RuntimeSettings, SettingsRefused, load
+
+
+class InstalledCommands(click.Group):
+    """A group whose subcommands are its own and those of every installed service, loaded when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_installed()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in _installed():
+            return own
+        command: click.Command = _installed()[cmd_name].load()
+        return command
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="kurir.commands")}
+
+
+@click.group(cls=InstalledCommands, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Kurir: a WhatsApp gateway on a message bus."""
+
+
+@main.command("up")
+@click.option("--demo", is_flag=True, help="Pair a sandbox device, send a message and show its way.")
+@click.option("--once", is_flag=True, help="Stop after the demonstration; the exit code says how it went.")
+def up_command(demo: bool, once: bool) -> None:
+    """Start the whole system on this machine and stay up.
+
+    Ports and folders are settings: see `kurir ports`. With NATS_URL or MONGODB_URL set those servers are used
+    instead of the embedded ones.
+    """
+    from kurir.cli.up import run_up
+
+    sys.exit(run_up(demonstrate=demo or once, once=once))
+
+
+@main.command("smoke")
+def smoke_command() -> None:
+    """Against the system that is up: pair a sandbox device, send, see the webhook arrive."""
+    from kurir.cli.up import run_smoke
+
+    sys.exit(run_smoke())
+
+
+@main.group("topology")
+def topology_group() -> None:
+    """The NATS server's streams, consumers and buckets."""
+
+
+@topology_group.command("apply")
+def topology_apply() -> None:
+    """Make the server agree with the code; says what changed."""
+    for line in asyncio.run(_with_bus(topology.apply)):
+        click.echo(line)
+
+
+@topology_group.command("show")
+def topology_show() -> None:
+    """Show what the server has."""
+    for line in asyncio.run(_with_bus(topology.show)):
+        click.echo(line)
+
+
+async def _with_bus(work: Callable[[Bus], Awaitable[Sequence[object]]]) -> list[str]:
+    try:
+        settings = load(RuntimeSettings)
+    except SettingsRefused as refused:
+        raise click.ClickException(str(refused)) from None
+    bus = await Bus.connect(settings.nats_url, name="kurir-cli")
+    try:
+        return [str(line) for line in await work(bus)] or ["Nothing to change."]
+    finally:
+        await bus.close()
