@@ -1,0 +1,468 @@
+"""An engine without a phone: devices pair by a call, contacts behave by their number, receipts and replies come back.
+
+Tenants test against it, demos and load run on it. What a contact does stands in `scenario`; what WhatsApp's server
+would keep for a device that is not connected (receipts, replies) stands in `store`.
+"""
+
+import asyncio
+import hashlib
+import random
+import re
+import sqlite3
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+from msgspec import Struct
+
+from kurir.contracts.content import Address, Content, Media, MessageKey, Quote, Text, media_of
+from kurir.contracts.states import ConnectionState, Reason
+from kurir.session_node.engines.engine import (
+    Capability,
+    MediaFailed,
+    NotConnected,
+    NotPairing,
+    OutcomeUnknown,
+    Outgoing,
+    ReceiptSeen,
+    Received,
+    Report,
+    SendFailed,
+    SendOrder,
+    Sent,
+    SessionSpec,
+    StateChanged,
+)
+from kurir.session_node.engines.sandbox import scenario as scenarios
+from kurir.session_node.engines.sandbox.scenario import Mishap, Scenario
+from kurir.session_node.engines.sandbox.store import Mail, Store
+from kurir.session_node.engines.sandbox.wheel import Wheel
+
+GROUP_MEMBERS = tuple(Address(jid=f"62899000000{n}@s.whatsapp.net") for n in (1, 2, 3))
+"""Who reads along in every group."""
+
+REMEMBERED_TRIES = 10_000
+_LINKING_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How long things take, in seconds; a pair is a range to draw from. QR times are those of WhatsApp."""
+
+    login_s: float = 0.05
+    ack_s: tuple[float, float] = (0.03, 0.08)
+    delivered_s: tuple[float, float] = (0.03, 0.15)
+    read_s: tuple[float, float] = (0.05, 0.15)
+    reply_s: tuple[float, float] = (0.05, 0.15)
+    slow_s: float = 5.0
+    timeout_s: float = 5.0
+    reconnect_s: float = 1.0
+    ban_s: float = 60.0
+    qr_first_s: float = 60.0
+    qr_next_s: float = 20.0
+    qr_codes: int = 6
+    upload_timeout_s: float = 60.0
+    tick_s: float = 0.01
+
+
+def now_utc() -> datetime:
+    return datetime.now(UTC)
+
+
+class SandboxEngine:
+    """Opens sandbox sessions. `state_dir` keeps receipts and replies that are still to come over a restart; without it
+    they live in memory. `now` dates what is reported.
+    """
+
+    name = "sandbox"
+    capabilities: frozenset[Capability] = frozenset(get_args(Capability))
+
+    def __init__(
+        self, state_dir: Path | None = None, *, pace: Pace | None = None, now: Callable[[], datetime] = now_utc
+    ) -> None:
+        self.pace = pace or Pace()
+        self.now = now
+        self.wheel = Wheel(self.pace.tick_s)
+        self.wheel.after_each_tick(self._settle)
+        self.store = Store(state_dir)
+        self.banned_until: dict[str, datetime] = {}
+        self._sessions: dict[tuple[str, str], SandboxSession] = {}
+        self._acks: list[tuple[asyncio.Future[Sent], Sent]] = []
+
+    async def start(self) -> None:
+        self.store.open()
+
+    async def open(self, spec: SessionSpec, report: Report) -> "SandboxSession":
+        """Begin to connect or to pair. A session that is open for the same device is replaced, as at WhatsApp."""
+        key = (spec.tenant, spec.device)
+        former = self._sessions.get(key)
+        session = self._sessions[key] = SandboxSession(self, spec, report)
+        if former is not None:
+            former.end("replaced", "device_replaced")
+        asyncio.get_running_loop().call_soon(session.begin)
+        return session
+
+    async def forget(self, spec: SessionSpec) -> None:
+        self.store.forget(spec.tenant, spec.device)
+
+    async def stop(self) -> None:
+        for session in list(self._sessions.values()):
+            await session.close()
+        self._settle()
+        self.wheel.stop()
+        self.store.close()
+
+    def closed(self, session: "SandboxSession") -> None:
+        """Called by a session that is over."""
+        if self._sessions.get(session.key) is session:
+            del self._sessions[session.key]
+
+    def acknowledge(self, answer: "asyncio.Future[Sent]", sent: Sent) -> None:
+        """Answer a send at the end of this tick, after what follows from it was kept."""
+        self._acks.append((answer, sent))
+
+    def _settle(self) -> None:
+        try:
+            self.store.flush()
+        except sqlite3.Error as error:
+            # The mail is still on the wheel; only a restart would lose it.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "the sandbox cannot keep its mail", "exception": error}
+            )
+        acks, self._acks = self._acks, []
+        for answer, sent in acks:
+            if not answer.done():
+                answer.set_result(sent)
+
+
+Phase = Literal["starting", "pairing", "connected", "lost", "ended"]
+
+
+class SandboxSession:
+    """One device's connection to the sandbox."""
+
+    def __init__(self, engine: SandboxEngine, spec: SessionSpec, report: Report) -> None:
+        self.key = (spec.tenant, spec.device)
+        self._engine = engine
+        self._spec = spec
+        self._report = report
+        self._phase: Phase = "starting"
+        self._jid = spec.jid
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_flight: set[asyncio.Future[Sent]] = set()
+        self._held: list[Callable[[], None]] = []
+        self._tries: OrderedDict[str, int] = OrderedDict()
+        self._login = 0
+
+    @property
+    def connected(self) -> bool:
+        return self._phase == "connected"
+
+    def begin(self) -> None:
+        """Start to log in or to pair."""
+        if self._phase != "starting":
+            return
+        self._report(StateChanged(state="connecting"))
+        if self._jid is not None:
+            self._in(self._engine.pace.login_s, self._log_in)
+        elif self._spec.pair_phone is not None:
+            self._show_code()
+        else:
+            self._show_qr(1)
+
+    async def scan(self, phone: str | None) -> str:
+        """Be the phone: confirm the code that is shown, as `phone` (digits) or as a number made up for the device."""
+        if self._phase != "pairing":
+            raise NotPairing
+        digits = re.sub(r"\D", "", phone or self._spec.pair_phone or "") or _made_up_phone(self.key)
+        self._jid = f"{digits}@s.whatsapp.net"
+        self._phase = "starting"
+        self._in(self._engine.pace.login_s, self._log_in)
+        return self._jid
+
+    async def send(self, order: SendOrder) -> Sent:
+        """Send to a contact, who does what the scenario of its number says."""
+        if not self.connected:
+            raise NotConnected
+        if not scenarios.is_recipient(order.to):
+            raise SendFailed("invalid_recipient", order.to)
+        if media_of(order.content) is not None:
+            await self._upload(order.media)
+            if not self.connected:
+                raise NotConnected
+        scenario = scenarios.scenario_of(order.to)
+        answer: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
+        self._in_flight.add(answer)
+        try:
+            self._engine.wheel.after(self._answer_delay_s(order, scenario), self._answer, order, scenario, answer)
+            return await answer
+        finally:
+            self._in_flight.discard(answer)
+
+    async def logout(self) -> None:
+        if not self.connected:
+            raise NotConnected
+        self._engine.store.forget(*self.key)
+        self.end("logged_out", "requested")
+
+    async def close(self) -> None:
+        if self._phase != "ended":
+            self._over("the session was closed")
+
+    def end(self, state: ConnectionState, reason: Reason, banned_until: datetime | None = None) -> None:
+        """The other side ends the session for good."""
+        if self._phase == "ended":
+            return
+        self._report(StateChanged(state=state, reason=reason, banned_until=banned_until))
+        self._over(f"the session ended: {state}")
+
+    def _over(self, detail: str) -> None:
+        self._phase = "ended"
+        if self._timer is not None:
+            self._timer.cancel()
+        for answer in self._in_flight:
+            if not answer.done():
+                answer.set_exception(OutcomeUnknown(detail))
+        self._held.clear()
+        self._engine.closed(self)
+
+    # --- connecting -------------------------------------------------------------------------------------------------
+
+    def _show_qr(self, number: int) -> None:
+        pace = self._engine.pace
+        if number > pace.qr_codes:
+            self._run_out()
+            return
+        valid_s = pace.qr_first_s if number == 1 else pace.qr_next_s
+        self._phase = "pairing"
+        self._report(
+            StateChanged(
+                state="qr",
+                qr=f"kurir-sandbox:{self._spec.device}:{number}:{random.getrandbits(128):032x}",
+                qr_expires_at=self._engine.now() + timedelta(seconds=valid_s),
+            )
+        )
+        self._in(valid_s, self._show_qr, number + 1)
+
+    def _show_code(self) -> None:
+        pace = self._engine.pace
+        self._phase = "pairing"
+        code = "".join(random.choices(_LINKING_ALPHABET, k=8))
+        self._report(StateChanged(state="pairing_code", pairing_code=f"{code[:4]}-{code[4:]}"))
+        self._in(pace.qr_first_s + pace.qr_next_s * (pace.qr_codes - 1), self._run_out)
+
+    def _run_out(self) -> None:
+        self.end("disconnected", "qr_timeout")
+
+    def _log_in(self) -> None:
+        assert self._jid is not None
+        banned_until = self._engine.banned_until.get(self._jid)
+        if banned_until is not None and banned_until > self._engine.now():
+            self.end("banned", "device_banned", banned_until)
+            return
+        phone = self._jid.partition("@")[0].partition(":")[0]
+        self._phase = "connected"
+        self._report(
+            StateChanged(
+                state="connected", jid=self._jid, lid=_lid_of(phone), phone=phone, push_name=f"Sandbox {phone[-4:]}"
+            )
+        )
+        self._login += 1
+        for mail in self._engine.store.waiting(*self.key):
+            self._expect(mail)
+        held, self._held = self._held, []
+        for answer in held:
+            answer()
+
+    def _lose_connection(self) -> None:
+        if not self.connected:
+            return
+        self._phase = "lost"
+        self._report(StateChanged(state="disconnected", reason="connection_lost"))
+        self._in(self._engine.pace.reconnect_s, self._log_in)
+
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    async def _upload(self, media: Outgoing | None) -> None:
+        """Read the media as an upload would. Raises SendFailed; nothing was sent then."""
+        if media is None:
+            raise SendFailed("media_missing", "the order has no media")
+        size = 0
+        try:
+            async with asyncio.timeout(self._engine.pace.upload_timeout_s):
+                async for chunk in media.chunks():
+                    size += len(chunk)
+        except MediaFailed as error:
+            raise SendFailed(error.reason, error.detail) from error
+        except TimeoutError as error:
+            raise SendFailed("media_missing", "the media could not be read in time") from error
+        if size != media.media.size:
+            raise SendFailed("media_refused", f"{size} bytes instead of {media.media.size}")
+
+    def _answer_delay_s(self, order: SendOrder, scenario: Scenario) -> float:
+        pace = self._engine.pace
+        if scenario.slow:
+            delay_s = pace.slow_s
+        elif scenario.unknown and scenario.mishap is None:
+            delay_s = pace.timeout_s
+        else:
+            delay_s = random.uniform(*pace.ack_s)
+        return delay_s + order.typing_ms / 1000
+
+    def _answer(self, order: SendOrder, scenario: Scenario, answer: "asyncio.Future[Sent]") -> None:
+        if answer.done():
+            return
+        if self._phase == "lost":
+            # WhatsApp clients send again what was in flight when the connection dropped.
+            self._held.append(lambda: self._answer(order, scenario, answer))
+            return
+        refused = scenarios.refusal(scenario, order.content, self._attempt(order, scenario))
+        if refused is not None:
+            answer.set_exception(SendFailed(refused, scenario.summary, scenario.retry_after_s))
+        elif scenario.unknown:
+            answer.set_exception(OutcomeUnknown(scenario.summary))
+        else:
+            sent = Sent(whatsapp_id=_whatsapp_id(), sent_at=self._engine.now(), chat=_address(order.to))
+            mail = self._consequences(order, scenario, sent)
+            if mail is not None:
+                self._engine.store.keep(mail)
+                self._expect(mail)
+            self._engine.acknowledge(answer, sent)
+        if scenario.mishap is not None:
+            # After this tick, so that the answer is known before the misfortune.
+            self._engine.wheel.after(0, self._befall, scenario.mishap)
+
+    def _attempt(self, order: SendOrder, scenario: Scenario) -> int:
+        if scenario.times is None:
+            return 1
+        attempt = self._tries[order.message_id] = self._tries.pop(order.message_id, 0) + 1
+        if len(self._tries) > REMEMBERED_TRIES:
+            self._tries.popitem(last=False)
+        return attempt
+
+    def _befall(self, mishap: Mishap) -> None:
+        if mishap == "connection_lost":
+            self._lose_connection()
+        elif mishap == "logged_out":
+            self.end("logged_out", "device_logged_out")
+        elif mishap == "replaced":
+            self.end("replaced", "device_replaced")
+        elif mishap == "outdated":
+            self.end("outdated", "client_outdated")
+        else:
+            until = self._engine.now() + timedelta(seconds=self._engine.pace.ban_s)
+            if self._jid is not None:
+                self._engine.banned_until[self._jid] = until
+            self.end("banned", "device_banned", until)
+
+    # --- what contacts do -------------------------------------------------------------------------------------------
+
+    def _consequences(self, order: SendOrder, scenario: Scenario, sent: Sent) -> Mail | None:
+        pace, chat = self._engine.pace, sent.chat
+        readers = GROUP_MEMBERS if order.to.endswith("@g.us") else (chat,)
+        at = sent.sent_at
+        seen = []
+        for reader in readers:
+            at = sent.sent_at
+            for kind in scenarios.receipts(scenario, order.content):
+                at += timedelta(seconds=random.uniform(*(pace.delivered_s if kind == "delivered" else pace.read_s)))
+                seen.append(ReceiptSeen(whatsapp_ids=(sent.whatsapp_id,), status=kind, chat=chat, sender=reader, at=at))
+        text = scenarios.reply(scenario, order.content)
+        if text is None and not seen:
+            return None
+        at += timedelta(seconds=random.uniform(*pace.reply_s))
+        reply = None if text is None else _reply(order, sent, readers[0], text, at)
+        return Mail(tenant=self.key[0], device=self.key[1], receipts=tuple(seen), reply=reply)
+
+    def _expect(self, mail: Mail) -> None:
+        """Report the mail's parts when they are due, in this login; another login reads the store again."""
+        now = self._engine.now()
+        for receipt in mail.receipts:
+            self._engine.wheel.after((receipt.at - now).total_seconds(), self._hear, mail, receipt, self._login)
+        mail.left = len(mail.receipts)
+        if mail.reply is not None:
+            self._engine.wheel.after(
+                (mail.reply.sent_at - now).total_seconds(), self._hear, mail, mail.reply, self._login
+            )
+            mail.left += 1
+
+    def _hear(self, mail: Mail, observation: ReceiptSeen | Received, login: int) -> None:
+        if not self.connected or login != self._login:
+            return
+        self._report(observation)
+        mail.left -= 1
+        if mail.left <= 0:
+            self._engine.store.done(mail)
+
+    # --- small things -----------------------------------------------------------------------------------------------
+
+    def _in(self, delay_s: float, call: Callable[..., None], *args: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(delay_s, call, *args)
+
+
+class EchoedMedia:
+    """The attachment of a reply that sends the media of an order back."""
+
+    def __init__(self, sent: Outgoing) -> None:
+        self._sent = sent
+        self.mimetype = sent.media.mimetype
+        self.size: int | None = sent.media.size
+        self.file_name = sent.media.file_name
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self._sent.chunks()
+
+
+def _reply(order: SendOrder, sent: Sent, sender: Address, text: str, at: datetime) -> Received:
+    """What the contact answers: media comes back as media, everything else as text that quotes the order."""
+    content: Content = Text(text=text)
+    attachment = None
+    if order.media is not None and media_of(order.content) is not None and hasattr(order.content, "caption"):
+        attachment = EchoedMedia(order.media)
+        empty = Media(
+            object="",
+            mimetype=attachment.mimetype,
+            size=order.media.media.size,
+            sha256="",
+            file_name=attachment.file_name,
+        )
+        content = msgspec.structs.replace(order.content, media=empty, caption=text)
+    said = order.content.text if isinstance(order.content, Text) else None
+    return Received(
+        whatsapp_id=_whatsapp_id(),
+        chat=sent.chat,
+        sender=sender,
+        content=content,
+        sent_at=at,
+        is_group=order.to.endswith("@g.us"),
+        push_name=f"Contact {sender.jid.partition('@')[0][-4:]}",
+        quote=Quote(key=MessageKey(chat=sent.chat.jid, whatsapp_id=sent.whatsapp_id, from_me=True), text=said),
+        attachment=attachment,
+    )
+
+
+def _whatsapp_id() -> str:
+    return f"3EB0{random.getrandbits(64):016X}"
+
+
+def _address(jid: str) -> Address:
+    """A contact's address in every form; of a hidden id only itself is known."""
+    user, _, server = jid.partition("@")
+    phone = user.partition(":")[0]
+    if server != "s.whatsapp.net":
+        return Address(jid=jid, lid=jid if server == "lid" else None)
+    return Address(jid=jid, pn=f"{phone}@{server}", lid=_lid_of(phone))
+
+
+def _lid_of(phone: str) -> str:
+    return f"{10**14 + int(phone) % 10**13}@lid"
+
+
+def _made_up_phone(key: tuple[str, str]) -> str:
+    """A number for a device that was scanned without saying which, always the same one."""
+    number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:4], "big") % 10**8
+    return f"62899{number:08d}"

@@ -1,0 +1,110 @@
+"""What WhatsApp's server would keep for a device: receipts and replies that are still to come.
+
+Kept in one SQLite file per node, shared by its shards, so that a killed shard's devices still get their receipts from
+the next owner. Writes are batched, one transaction per tick. A receipt may be repeated after a restart, never lost;
+the power failing may lose the last moments (the files are not synced: nothing real depends on them).
+"""
+
+import random
+import sqlite3
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from kurir.session_node.engines.engine import ReceiptSeen, Received
+
+BUSY_TIMEOUT_S = 0.5  # other shards of the node hold the write lock for single milliseconds
+
+
+class Mail(Struct, kw_only=True, eq=False):
+    """What one sent message leads to. `left` counts what was not reported yet; a reply with media is not kept."""
+
+    tenant: str
+    device: str
+    receipts: tuple[ReceiptSeen, ...]
+    reply: Received | None = None
+    id: int = msgspec.field(default_factory=lambda: random.getrandbits(63))
+    left: int = 0
+
+
+class _Kept(Struct, frozen=True, array_like=True):
+    receipts: tuple[ReceiptSeen, ...]
+    reply: Received | None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Kept)
+
+
+class Store:
+    """One table, clustered by device. `state_dir` None keeps it in memory."""
+
+    def __init__(self, state_dir: Path | None) -> None:
+        self._state_dir = state_dir
+        self._db: sqlite3.Connection | None = None
+        self._new: dict[int, Mail] = {}
+        self._done: list[tuple[str, str, int]] = []
+
+    def open(self) -> None:
+        """Open or create the file. Raises sqlite3.Error when the folder cannot be written."""
+        if self._state_dir is not None:
+            self._state_dir.mkdir(parents=True, exist_ok=True)
+        path = ":memory:" if self._state_dir is None else str(self._state_dir / "sandbox.db")
+        self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=OFF")
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS mail (tenant TEXT, device TEXT, id INTEGER, body BLOB,"
+            " PRIMARY KEY (tenant, device, id)) WITHOUT ROWID"
+        )
+
+    def keep(self, mail: Mail) -> None:
+        """Remember until `done`; written with the next flush."""
+        self._new[mail.id] = mail
+
+    def done(self, mail: Mail) -> None:
+        """Everything of it was reported."""
+        if self._new.pop(mail.id, None) is None:
+            self._done.append((mail.tenant, mail.device, mail.id))
+
+    def flush(self) -> None:
+        """Write what changed since the last flush. Raises sqlite3.Error; what was to be written is given up then."""
+        if self._db is None or not (self._new or self._done):
+            return
+        rows = [(mail.tenant, mail.device, mail.id, _body(mail)) for mail in self._new.values()]
+        done = self._done
+        self._new, self._done = {}, []
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO mail VALUES (?, ?, ?, ?)", rows)
+            self._db.executemany("DELETE FROM mail WHERE tenant = ? AND device = ? AND id = ?", done)
+
+    def waiting(self, tenant: str, device: str) -> list[Mail]:
+        """All mail of a device that is not done."""
+        self.flush()
+        if self._db is None:
+            return []
+        rows = self._db.execute("SELECT id, body FROM mail WHERE tenant = ? AND device = ?", (tenant, device))
+        waiting = []
+        for number, body in rows:
+            kept = _decoder.decode(body)
+            waiting.append(Mail(tenant=tenant, device=device, receipts=kept.receipts, reply=kept.reply, id=number))
+        return waiting
+
+    def forget(self, tenant: str, device: str) -> None:
+        """Drop all mail of a device."""
+        self.flush()
+        if self._db is not None:
+            self._db.execute("DELETE FROM mail WHERE tenant = ? AND device = ?", (tenant, device))
+
+    def close(self) -> None:
+        if self._db is not None:
+            self.flush()
+            self._db.close()
+            self._db = None
+
+
+def _body(mail: Mail) -> bytes:
+    reply = mail.reply if mail.reply is None or mail.reply.attachment is None else None
+    return _encoder.encode(_Kept(mail.receipts, reply))
