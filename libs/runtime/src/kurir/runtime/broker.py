@@ -153,13 +153,21 @@ class Bus:
         return await self._direct_get.last_by_subjects(stream, subjects, timeout_s)
 
     async def read_from(
-        self, stream: str, subject: str, seq: int, limit: int, *, timeout_s: float = API_TIMEOUT_S
+        self,
+        stream: str,
+        subject: str,
+        seq: int,
+        limit: int,
+        *,
+        since: float | None = None,
+        timeout_s: float = API_TIMEOUT_S,
     ) -> list[Stored]:
         """Up to `limit` messages of `subject` (wildcards), from sequence `seq` on, without a consumer.
 
+        With `since` (seconds since the epoch) those stored from then on, and `seq` plays no role.
         Raises BrokerUnavailable.
         """
-        return await self._direct_get.read_from(stream, subject, seq, limit, timeout_s)
+        return await self._direct_get.read_from(stream, subject, seq, limit, timeout_s, since)
 
     async def subjects(self, stream: str, subjects: str, *, timeout_s: float = API_TIMEOUT_S) -> dict[str, int]:
         """Every stored subject matching `subjects` (wildcards) and its number of messages."""

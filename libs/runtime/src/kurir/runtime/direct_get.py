@@ -6,7 +6,7 @@ What is read is what the server that answers has stored: on a cluster a replica 
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -33,6 +33,7 @@ class Stored(msgspec.Struct, frozen=True):
 class _Batch(msgspec.Struct, omit_defaults=True):
     batch: int
     seq: int = 0
+    start_time: str = ""
     next_by_subj: str = ""
     multi_last: list[str] = []
 
@@ -93,11 +94,18 @@ class DirectGet:
             if not page or len(found) >= answer.total:
                 return found
 
-    async def read_from(self, stream: str, subject: str, seq: int, limit: int, timeout_s: float) -> list[Stored]:
+    async def read_from(
+        self, stream: str, subject: str, seq: int, limit: int, timeout_s: float, since: float | None = None
+    ) -> list[Stored]:
         found: list[Stored] = []
         while len(found) < limit:
             wanted = min(limit - len(found), MAX_BATCH)
-            part = await self._batch(stream, _Batch(wanted, seq=max(seq, 1), next_by_subj=subject), timeout_s)
+            request = _Batch(wanted, seq=max(seq, 1), next_by_subj=subject)
+            if since is not None and not found:
+                # The server takes a time or a sequence, never both.
+                at = datetime.fromtimestamp(since, UTC).isoformat()
+                request = _Batch(wanted, start_time=at, next_by_subj=subject)
+            part = await self._batch(stream, request, timeout_s)
             found += part
             if len(part) < wanted:
                 break
