@@ -1,0 +1,1 @@
+"""Everything that happens later or by itself."""

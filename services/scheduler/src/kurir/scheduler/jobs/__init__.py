@@ -1,0 +1,1 @@
+"""One file per job: what it does, and what a repeat of it does."""

@@ -1,0 +1,180 @@
+"""The processes of `kurir up` on free ports with a state folder of their own, for tests that break them.
+
+Every process is started by the command that a container runs, and is started again when it dies, as an orchestrator
+would do it.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from kurir.cli.embedded import servers, service_environment, services
+from kurir.cli.processes import ManagedProcess
+from kurir.cli.settings import UpSettings
+from kurir.runtime.settings import load
+from tests.support.nats_server import free_port
+
+
+class LiveSystem:
+    """Start with `start`, end with `stop`; `process(name)` finds one to kill."""
+
+    def __init__(self, state: Path, **environment: str) -> None:
+        first = _four_free_ports()
+        self.settings = load(
+            UpSettings,
+            environment="demo",
+            state=state,
+            api_port=free_port(),
+            nats_port=free_port(),
+            mongo_port=free_port(),
+            receiver_port=free_port(),
+            health_ports=first,
+        )
+        self._environment = environment
+        self._processes: dict[str, ManagedProcess] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self.deaths: list[str] = []
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.settings.api_port}"
+
+    @property
+    def nats_url(self) -> str:
+        return f"nats://127.0.0.1:{self.settings.nats_port}"
+
+    async def start(self) -> None:
+        """Everything up and ready."""
+        os.environ.update(self._environment)
+        for process in servers(self.settings):
+            self._processes[process.name] = process
+            await process.start()
+        await self.kurir("topology", "apply")
+        wanted = services(self.settings)
+        self._processes |= {process.name: process for process in wanted}
+        await asyncio.gather(*(process.start() for process in wanted))
+        self._keepers = [
+            asyncio.create_task(process.keep(lambda died, _: self.deaths.append(died.name)))
+            for process in self._processes.values()
+        ]
+
+    async def stop(self) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for process in reversed(self._processes.values()):
+            await process.stop()
+        for name in self._environment:
+            os.environ.pop(name, None)
+
+    async def kurir(self, *arguments: str) -> str:
+        """Run a kurir command against this system and return what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *("kurir", *arguments),
+            env={**os.environ, **service_environment(self.settings)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+        assert process.returncode == 0, f"kurir {' '.join(arguments)}:\n{output.decode()}"
+        return output.decode()
+
+    def process(self, name: str) -> ManagedProcess:
+        return self._processes[name]
+
+    def kill(self, name: str) -> None:
+        """SIGKILL one process: `shard` is one of the session-node's children, others go by their names."""
+        os.kill(self.pid_of(name), signal.SIGKILL)
+
+    def pid_of(self, name: str) -> int:
+        if name == "shard":
+            parent = self._processes["session-node"].pid
+            assert parent is not None
+            return min(_children(parent))
+        pid = self._processes[name].pid
+        assert pid is not None
+        return pid
+
+    def log_of(self, name: str) -> str:
+        return self._processes[name].tail(200)
+
+    async def operator(self) -> "Client":
+        """A client with a fresh operator key."""
+        output = await self.kurir("key", "create", "--operator", "--name", "test")
+        return Client(self.base_url, output.split()[-1])
+
+
+class Client:
+    """Calls the API with one key, as a tenant or operator would, trying again where the answer says so."""
+
+    def __init__(self, base_url: str, key: str) -> None:
+        self.key = key
+        self.http = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"X-API-Key": key},
+            timeout=20,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=32),
+        )
+
+    async def close(self) -> None:
+        await self.http.aclose()
+
+    async def call(self, method: str, path: str, json: Any = None, **options: Any) -> Any:
+        """The answer's body. Fails the test when the answer is not a success."""
+        answer = await self.http.request(method, path, json=json, **options)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    async def call_until(self, method: str, path: str, json: Any = None, within_s: float = 60, **options: Any) -> Any:
+        """As `call`, but an answer of 5xx and a refused connection are tried again, with the same headers."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while True:
+            try:
+                answer = await self.http.request(method, path, json=json, **options)
+                if answer.status_code < 500:
+                    assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+                    return answer.json() if answer.content else None
+            except httpx.TransportError as error:
+                answer = error  # type: ignore[assignment]
+            assert asyncio.get_running_loop().time() < deadline, f"{method} {path}: still {answer!r}"
+            await asyncio.sleep(0.2)
+
+
+async def eventually(condition: Callable[[], bool], what: str, within_s: float = 60) -> None:
+    """Wait until `condition()`; fails with `what` was waited for."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"not in {within_s:.0f} s: {what}"
+        await asyncio.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _four_free_ports() -> int:
+    """The first of four neighbouring ports that are free."""
+    while True:
+        first = free_port()
+        if first > 64_000:
+            continue
+        try:
+            for port in range(first, first + 4):
+                _bindable(port)
+        except OSError:
+            continue
+        return first
+
+
+def _bindable(port: int) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
