@@ -35,6 +35,11 @@ class Health:
         self._metrics = metrics
         self._checks: dict[str, Check] = {}
         self._phase = "starting"
+        self._exposition: Callable[[], Awaitable[bytes]] | None = None
+
+    def metrics_from(self, exposition: Callable[[], Awaitable[bytes]]) -> None:
+        """Serve this at `/metrics` instead of the process's own metrics, e.g. those of its child processes too."""
+        self._exposition = exposition
 
     def ready_when(self, name: str, check: Check) -> None:
         """Ready only while `check()` is true; it may be a coroutine function, and raising counts as false."""
@@ -63,7 +68,8 @@ class Health:
                 failing = await self.failing()
                 return _json(503, {"status": "unready", "failing": failing}) if failing else _json(200, _READY)
             case "/metrics":
-                return HealthAnswer(200, EXPOSITION_TYPE, self._metrics.exposition())
+                text = self._metrics.exposition() if self._exposition is None else await self._exposition()
+                return HealthAnswer(200, EXPOSITION_TYPE, text)
             case _:
                 return None
 

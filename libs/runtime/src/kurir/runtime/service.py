@@ -77,6 +77,8 @@ class Lifetime:
         self.clock: Clock = SystemClock()
         self.metrics = Metrics()
         self.health = Health(self.metrics)
+        self.health_url = ""
+        """Where the health page is; the real port, from before `start` is called."""
         self._settings = settings
         self._stopping = asyncio.Event()
         self._crashed = False
@@ -138,6 +140,7 @@ class Lifetime:
             health_server = HealthServer(self.health, self._settings.health_host, self._settings.health_port)
             await health_server.start()
             self.on_stop("health", health_server.stop)
+            self.health_url = health_server.url
             log.info("service.starting", health_url=health_server.url, settings=summary(self._settings))
             if await self._finished_before_stop(start()):
                 self.health.started()
