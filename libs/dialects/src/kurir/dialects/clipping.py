@@ -1,5 +1,6 @@
 """Cutting a payload down to a size, the longest texts and lists first."""
 
+from collections.abc import Callable
 from typing import Any
 
 from kurir.dialects import javascript
@@ -9,16 +10,19 @@ _LIMITS = ((16_000, 1_000), (4_000, 250), (1_000, 50), (200, 10))
 some thirty fields beside its lists."""
 
 
-def encode_clipped(payload: dict[str, Any], max_bytes: int) -> bytes:
+def encode_clipped(
+    payload: dict[str, Any], max_bytes: int, encode: Callable[[Any], bytes] = javascript.encode
+) -> bytes:
     """Encode `payload`, shortened as little as needed to fit `max_bytes`; then it says `"truncated":true` at its end.
 
-    Raises ValueError when even the shortest form is too large.
+    `encode` may be `javascript.encode_settled` when the payload allows it. Raises ValueError when even the shortest
+    form is too large.
     """
-    body = javascript.encode(payload)
+    body = encode(payload)
     if len(body) <= max_bytes:
         return body
     for text_limit, list_limit in _LIMITS:
-        body = javascript.encode({**_clip(payload, text_limit, list_limit), "truncated": True})
+        body = encode({**_clip(payload, text_limit, list_limit), "truncated": True})
         if len(body) <= max_bytes:
             return body
     raise ValueError(f"a payload of {len(body)} bytes cannot be cut to {max_bytes}")

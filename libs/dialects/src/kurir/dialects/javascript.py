@@ -26,6 +26,11 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(_settled(value))
 
 
+encode_settled = _encoder.encode
+"""`encode` for values that are known to hold no float (`number` makes a fit one), no large integer and no such key: ten
+times as fast."""
+
+
 def number(value: float) -> msgspec.Raw | None:
     """A float as JavaScript writes it: `106` for 106.0, `1e-7`, `1e+21`; None where JavaScript says null."""
     return msgspec.Raw(_text_of(value).encode()) if math.isfinite(value) else None

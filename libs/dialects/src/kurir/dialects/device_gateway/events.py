@@ -31,6 +31,7 @@ from kurir.contracts.content import (
     Video,
     media_of,
 )
+from kurir.dialects import javascript
 from kurir.dialects.clipping import encode_clipped
 from kurir.dialects.dialect import MAX_BODY_BYTES, MediaUrl, Payload
 
@@ -90,7 +91,8 @@ def payload(type_: str, event: bytes | msgspec.Raw, media_url: MediaUrl) -> Payl
         case None:
             return _untranslated(type_, event)
     name = NAMES[type_]
-    body = encode_clipped({"event": name, "timestamp": _ms(fact), "data": data}, MAX_BODY_BYTES)
+    envelope = {"event": name, "timestamp": _ms(fact), "data": data}
+    body = encode_clipped(envelope, MAX_BODY_BYTES, javascript.encode_settled)
     return Payload(name, body)
 
 
@@ -193,8 +195,8 @@ def _content(
             return _wrapped("stickerMessage", _media_message(content.media, media_url), context)
         case Location():
             place = {
-                "degreesLatitude": content.latitude,
-                "degreesLongitude": content.longitude,
+                "degreesLatitude": javascript.number(content.latitude),
+                "degreesLongitude": javascript.number(content.longitude),
                 "name": content.name,
                 "address": content.address,
             }
