@@ -11,7 +11,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import json
+import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -20,20 +20,18 @@ import msgspec
 import nats.errors
 import nats.js.errors
 from msgspec import Struct
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
-from kurir.runtime.broker import BrokerUnavailable, Bus, Unreachable
+from kurir.runtime.broker import BrokerUnavailable, Bus, Stored
 
 CHUNK_BYTES = 128 * 1024  # what other clients use; far below the server's largest message
-AHEAD_CHUNKS = 8  # asked for at a time: 1 MiB, and at most half as much again on its way
+BATCH_CHUNKS = 8  # asked for at a time, 1 MiB; a reader holds two batches
 PUBLISH_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 5.0  # longest wait for the next chunk before it is asked for again
-READ_ATTEMPTS = 4  # fresh consumers in a row without one new chunk
-ABANDONED_AFTER_S = 30  # how long the server keeps the consumer of a reader that died
+ANSWER_TIMEOUT_S = 5.0  # longest wait for the next chunk
+ASK_AGAIN_S = 0.2
+OUTAGE_BRIDGED_S = 10.0  # a server that restarts is back within this; a download may wait so long
+REPLICA_LAG_S = 1.0  # a replica may not have a fresh chunk yet; what is missing longer is missing
 
 _DIGEST_TYPE = "SHA-256="
-_NS = 1_000_000_000
 
 
 class ObjectNotFound(Exception):
@@ -202,22 +200,46 @@ class ObjectStore:
             yield held_back
 
     async def _chunks(self, info: ObjectInfo) -> AsyncGenerator[bytes, None]:
-        """All chunks in order. A consumer that fails is replaced by one that begins after the last chunk."""
-        received, last_seq, attempts = 0, 0, 0
-        while received < info.chunks:
-            attempts += 1
-            if attempts > READ_ATTEMPTS:
-                raise StoreUnavailable(f"{info.name}: chunk {received + 1} of {info.chunks} does not come")
+        """All chunks in order, one batch being fetched while the one before is used."""
+        missing = info.chunks
+        ahead = asyncio.create_task(self._batch(info, 1, missing))
+        try:
+            while missing:
+                batch = await ahead
+                missing -= len(batch)
+                if missing:
+                    ahead = asyncio.create_task(self._batch(info, batch[-1].seq + 1, missing))
+                for stored in batch:
+                    yield stored.data
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+
+    async def _batch(self, info: ObjectInfo, seq: int, missing: int) -> list[Stored]:
+        """The next chunks from stream sequence `seq` on: at least one, unless none is missing.
+
+        By direct get, not by a consumer: nothing to create and clean up for each download, nothing for the server
+        to run out of, and after an outage the question is simply asked again.
+        """
+        began = time.monotonic()
+        while True:
             try:
-                async with _ChunkConsumer(self._bus, self._stream, self._chunks_of(info.nuid), last_seq) as consumer:
-                    missing = info.chunks - received
-                    if consumer.pending < missing:
-                        raise ObjectDamaged(f"{info.name}: {consumer.pending} chunks instead of {missing}")
-                    async for sequence, chunk in consumer.take(missing):
-                        last_seq, received, attempts = sequence, received + 1, 0
-                        yield chunk
-            except (nats.errors.Error, BrokerUnavailable, Unreachable, TimeoutError, _OutOfOrder):
-                await asyncio.sleep(0.1 * attempts)
+                batch = await self._bus.read_from(
+                    self._stream,
+                    self._chunks_of(info.nuid),
+                    seq,
+                    min(BATCH_CHUNKS, missing),
+                    timeout_s=ANSWER_TIMEOUT_S,
+                )
+            except BrokerUnavailable as error:
+                if time.monotonic() - began > OUTAGE_BRIDGED_S:
+                    raise StoreUnavailable(f"{info.name}: {error}") from error
+            else:
+                if batch or not missing:
+                    return batch
+                if time.monotonic() - began > REPLICA_LAG_S:
+                    raise ObjectDamaged(f"{info.name}: {missing} of {info.chunks} chunks are missing")
+            await asyncio.sleep(ASK_AGAIN_S)
 
     async def _describe(self, name: str) -> _Description | None:
         # Asked of the stream's leader: a replica might not know a fresh object yet.
@@ -280,85 +302,3 @@ def _info(description: _Description) -> ObjectInfo:
         nuid=description.nuid,
         headers={key: values[0] for key, values in (description.headers or {}).items() if values},
     )
-
-
-class _OutOfOrder(Exception):
-    """A chunk was lost on the way to us."""
-
-
-class _ChunkConsumer:
-    """An ephemeral ordered consumer of one object's chunks, pulled a little ahead of who reads."""
-
-    def __init__(self, bus: Bus, stream: str, subject: str, after_seq: int) -> None:
-        self.pending = 0
-        self._bus = bus
-        self._stream = stream
-        self._config = {
-            "filter_subject": subject,
-            "deliver_policy": "by_start_sequence" if after_seq else "all",
-            "ack_policy": "none",
-            "max_deliver": 1,
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": ABANDONED_AFTER_S * _NS,
-        }
-        if after_seq:
-            self._config["opt_start_seq"] = after_seq + 1
-        self._name = ""
-        self._inbox = bus.nc.new_inbox()
-        self._subscription: Subscription | None = None
-        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()  # bounded by what was asked for
-
-    async def __aenter__(self) -> "_ChunkConsumer":
-        self._subscription = await self._bus.nc.subscribe(self._inbox, cb=self._arrived.put)
-        try:
-            answer = await self._bus.request(
-                f"$JS.API.CONSUMER.CREATE.{self._stream}",
-                json.dumps({"stream_name": self._stream, "config": self._config}).encode(),
-                ANSWER_TIMEOUT_S,
-            )
-            created = json.loads(answer)
-            if "error" in created:
-                raise nats.errors.Error(created["error"].get("description"))
-            self._name = created["name"]
-            self.pending = created["num_pending"]
-        except BaseException:
-            await self._end()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._end()
-
-    async def take(self, count: int) -> AsyncIterator[tuple[int, bytes]]:
-        """Stream sequence and payload of the next `count` chunks. Raises TimeoutError, _OutOfOrder, nats' Error."""
-        asked = 0
-        for number in range(1, count + 1):
-            if asked < count and asked - (number - 1) <= AHEAD_CHUNKS // 2:
-                batch = min(AHEAD_CHUNKS, count - asked)
-                await self._ask(batch)
-                asked += batch
-            # Not wait_for: before Python 3.12 it can swallow a cancellation.
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                message = await self._arrived.get()
-            if message.headers is not None and "Status" in message.headers:
-                raise nats.errors.Error(message.headers.get("Description", "pull refused"))
-            sequence = message.metadata.sequence
-            if sequence.consumer != number:
-                raise _OutOfOrder
-            yield sequence.stream, message.data
-
-    async def _ask(self, batch: int) -> None:
-        wanted = {"batch": batch, "expires": int(ANSWER_TIMEOUT_S * _NS)}
-        await self._bus.nc.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}",
-            json.dumps(wanted).encode(),
-            reply=self._inbox,
-        )
-
-    async def _end(self) -> None:
-        with contextlib.suppress(nats.errors.Error):
-            if self._subscription is not None:
-                await self._subscription.unsubscribe()
-            if self._name:
-                await self._bus.nc.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{self._name}")
