@@ -100,17 +100,20 @@ def _nats(settings: UpSettings) -> ManagedProcess:
 def _mongo(settings: UpSettings) -> ManagedProcess:
     folder = settings.state / "mongo"
     folder.mkdir(parents=True, exist_ok=True)
+    pid_file = folder / "server.pid"
     argv = [
         _program("nx-27017"),
         *("--db", str(folder / "kurir.db")),
         *("--host", "127.0.0.1", "-p", str(settings.mongo_port)),
-        *("--log-file", str(folder / "server.log"), "--pid-file", str(folder / "server.pid")),
+        # It writes its log to stderr too, and refuses to start beside a pid file whose pid is in use again.
+        *("--log-file", os.devnull, "--pid-file", str(pid_file)),
     ]
     return ManagedProcess(
         "mongo",
         argv,
         env={},
         log=settings.state / "logs" / "mongo.log",
+        left_behind=pid_file,
         ready=lambda: _accepts("127.0.0.1", settings.mongo_port),
     )
 

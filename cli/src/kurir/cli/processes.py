@@ -25,7 +25,10 @@ class StartFailed(Exception):
 
 
 class ManagedProcess:
-    """One child. `ready` is asked until it is true, for at most `ready_within_s`."""
+    """One child. `ready` is asked until it is true, for at most `ready_within_s`.
+
+    `left_behind` is a file that a killed process leaves and that would stop the next one: removed before each start.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class ManagedProcess:
         log: Path,
         ready: Callable[[], Awaitable[bool]],
         ready_within_s: float = 60.0,
+        left_behind: Path | None = None,
     ) -> None:
         self.name = name
         self.log = log
@@ -43,6 +47,7 @@ class ManagedProcess:
         self._env = env
         self._ready = ready
         self._ready_within_s = ready_within_s
+        self._left_behind = left_behind
         self._process: asyncio.subprocess.Process | None = None
         self.restarts = 0
 
@@ -97,6 +102,8 @@ class ManagedProcess:
 
     async def _spawn(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self._left_behind is not None:
+            self._left_behind.unlink(missing_ok=True)
         with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
