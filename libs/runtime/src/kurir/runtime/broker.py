@@ -10,7 +10,6 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
-import structlog
 from nats.js import JetStreamContext
 
 from kurir.runtime.bus_errors import (
@@ -24,6 +23,7 @@ from kurir.runtime.bus_errors import (
 from kurir.runtime.connection import Connection
 from kurir.runtime.direct_get import DirectGet, Stored
 from kurir.runtime.incoming import Incoming
+from kurir.runtime.logs import get
 from kurir.runtime.publishing import Outgoing, PubAck, Publisher
 from kurir.runtime.pulling import ConsumerGone, OneShot, Pull
 from kurir.runtime.replies import Replies, check_subject, status_of
@@ -44,7 +44,7 @@ __all__ = [
     "WrongSequence",
 ]
 
-log = structlog.get_logger(__name__)
+log = get("kurir.broker")
 
 API_TIMEOUT_S = 5.0
 CONNECTION_CLOSED_EXIT = 70  # EX_SOFTWARE; the supervisor starts the process again
@@ -140,6 +140,12 @@ class Bus:
     async def close_pull(self, pull: Pull) -> None:
         self._pulls.discard(pull)
         await pull.close()
+
+    def incoming(self, subject: str, reply: str, headers: Mapping[str, str], data: bytes) -> Incoming:
+        """A message that came over another connection, to be settled over this one."""
+        message = Incoming(self._connection, self._replies, subject.encode(), reply.encode(), b"", data)
+        message._headers = dict(headers)
+        return message
 
     async def last_by_subject(self, stream: str, subject: str, *, timeout_s: float = API_TIMEOUT_S) -> Stored | None:
         """The newest message of one subject, or None. Raises BrokerUnavailable."""

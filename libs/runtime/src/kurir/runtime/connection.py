@@ -13,12 +13,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
 from nats.aio.client import Client
 from nats.errors import Error, ProtocolError
 from nats.protocol.parser import Parser
 
-log = structlog.get_logger(__name__)
+from kurir.runtime.logs import get
+
+log = get("kurir.broker")
 
 Receive = Callable[[bytes, bytes, bytes, bytes], None]
 """Called with subject, reply, header block (empty without headers) and payload. Must not block or raise."""

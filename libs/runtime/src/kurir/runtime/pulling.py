@@ -11,14 +11,14 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
-import structlog
 
 from kurir.runtime.bus_errors import BrokerUnavailable
 from kurir.runtime.connection import Connection
 from kurir.runtime.incoming import Incoming
+from kurir.runtime.logs import get
 from kurir.runtime.replies import Replies, command, parse_headers, status_of
 
-log = structlog.get_logger(__name__)
+log = get("kurir.broker")
 
 EXPIRES_S = 30.0  # a request ends and is renewed that often
 HEARTBEAT_S = 5.0  # silence of more than two of these means that the request is lost
