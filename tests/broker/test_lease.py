@@ -1,6 +1,8 @@
 """Leases against a real server: one holder, takeover, and a holder that knows in time that it is none."""
 
 import asyncio
+import contextlib
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -226,6 +228,51 @@ async def test_while_the_server_is_away_every_lease_is_given_up_in_time_and_clai
 
     await until("it claims again", has_it_again)
     assert first.keeper.held["p00"].token > tokens["p00"]
+
+
+async def test_no_two_keepers_ever_hold_the_same_lease_however_often_the_server_dies(
+    nats_server: NatsServer, keepers: tuple[Keeper, Keeper]
+) -> None:
+    """Both claim and release all the time, while the server is killed for longer and shorter than the TTL."""
+    keys = KEYS[:8]
+    held_by: dict[str, set[int]] = {key: set() for key in keys}
+    highest_token = dict.fromkeys(keys, 0)
+    violations: list[str] = []
+
+    async def compete(number: int, mine: LeaseKeeper, theirs: LeaseKeeper) -> None:
+        while True:
+            for key in keys:
+                with contextlib.suppress(PublishError):
+                    lease = await mine.claim(key)
+                    other = theirs.held.get(key)
+                    if lease is not None and lease.valid():
+                        held_by[key].add(number)
+                        if other is not None and other.valid():
+                            violations.append(f"{key} is held twice")
+                        if lease.token < highest_token[key]:
+                            violations.append(f"{key} went back from {highest_token[key]} to {lease.token}")
+                        highest_token[key] = lease.token
+                        if random.random() < 0.05:
+                            await mine.release(key)
+            await asyncio.sleep(0.005)
+
+    first, second = (one.keeper for one in keepers)
+    competing = [
+        asyncio.create_task(compete(0, first, second)),
+        asyncio.create_task(compete(1, second, first)),
+    ]
+    for away_s in (0.1, 2.2, 0.3, 1.0):
+        await nats_server.kill()
+        await asyncio.sleep(away_s)
+        await nats_server.start()
+        for holders in held_by.values():
+            holders.clear()
+        await until("both had every lease", lambda: all(len(holders) == 2 for holders in held_by.values()), within_s=30)
+    for task in competing:
+        task.cancel()
+    ended = await asyncio.gather(*competing, return_exceptions=True)
+    assert violations == []
+    assert all(isinstance(end, asyncio.CancelledError) for end in ended), ended
 
 
 async def test_a_lease_that_somebody_else_wrote_over_is_reported_lost(bus: Bus, keepers: tuple[Keeper, Keeper]) -> None:

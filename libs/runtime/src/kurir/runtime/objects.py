@@ -120,7 +120,7 @@ class ObjectStore:
     ) -> ObjectInfo:
         """Store what `source` gives, in pieces of any size, and return what it was.
 
-        Raises TooLarge as soon as there is more than `max_bytes`, PublishError when the store does not confirm, and
+        Raises TooLarge as soon as there is more than `max_bytes`, PublishError or StoreUnavailable for the store, and
         whatever `source` raises; what was stored of it is removed. An object that had the name is replaced.
         """
         replaced = await self._describe(name)
