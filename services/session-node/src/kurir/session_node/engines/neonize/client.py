@@ -1,0 +1,469 @@
+"""Sessions of real WhatsApp accounts on the neonize library.
+
+Guarantees: an ack is `sent` and nothing more; observations arrive in the order in which WhatsApp's server sent them; no
+call lasts for ever. Does not guarantee: that a message received in the last moments before the process is killed was
+reported (whatsmeow acknowledges before we hear of it), nor that WhatsApp likes what is sent.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kurir.contracts.content import Address, kind_of, media_of
+from kurir.contracts.states import Reason
+from kurir.session_node.engines.engine import (
+    Capability,
+    MediaFailed,
+    NotConnected,
+    Observation,
+    OutcomeUnknown,
+    Outgoing,
+    Report,
+    SendFailed,
+    SendOrder,
+    Sent,
+    SessionSpec,
+    StateChanged,
+)
+from kurir.session_node.engines.neonize import library as lib
+from kurir.session_node.engines.neonize.device_store import DeviceStore
+from kurir.session_node.engines.neonize.gate import Gate
+from kurir.session_node.engines.neonize.library import Library, Opening
+from kurir.session_node.engines.neonize.link import Link
+from kurir.session_node.engines.neonize.pairing import PairingFailed, PairingOrder, pair
+from kurir.session_node.engines.neonize.workers import Workers
+
+log = logging.getLogger(__name__)
+
+SEND_TIMEOUT_S = 80.0  # whatsmeow gives up on a missing ack by itself after 75 s, and holds its send lock until then
+TURN_TIMEOUT_S = 90.0
+MEDIA_TIMEOUT_S = 180.0
+LOGOUT_TIMEOUT_S = 30.0
+CALL_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 25.0
+MAX_MEDIA_BYTES = 100 * 1024 * 1024  # the library takes and gives media whole, in memory
+MAX_TYPING_S = 25.0
+PATIENCE_S = 180.0  # whatsmeow waits longer after each failure; a new client starts afresh
+FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+CALLS_HEADROOM = 32
+PAIRINGS_AT_ONCE = 4
+CHUNK_BYTES = 256 * 1024
+
+
+class NeonizeEngine:
+    """Opens sessions on neonize. `folder` keeps the devices' keys.
+
+    `proxy` is the URL (http, https or socks5) through which every connection goes; None dials WhatsApp directly, and
+    has to be said. At most `max_sessions` sessions, 200 is what one process is known to bear.
+    """
+
+    name = "neonize"
+    capabilities: frozenset[Capability] = frozenset(
+        {
+            "pair_qr",
+            "pair_code",
+            "send.text",
+            "send.image",
+            "send.video",
+            "send.audio",
+            "send.document",
+            "send.sticker",
+            "send.location",
+            "send.contact",
+            "send.poll",
+            "send.reaction",
+            "send.quote",
+            "send.mentions",
+        }
+    )
+
+    def __init__(
+        self, folder: Path, *, proxy: str | None, max_sessions: int = 200, load: Callable[[], Library] = lib.load
+    ) -> None:
+        self.store = DeviceStore(folder)
+        self.proxy = proxy
+        self.workers = Workers(max_sessions + CALLS_HEADROOM)
+        self.gate = Gate(self.workers)
+        self.pairings = asyncio.Semaphore(PAIRINGS_AT_ONCE)
+        self._load = load
+        self._library: Library | None = None
+        self._sessions: dict[tuple[str, str], NeonizeSession] = {}
+
+    @property
+    def library(self) -> Library:
+        assert self._library is not None, "the engine was not started"
+        return self._library
+
+    async def start(self) -> None:
+        """Load the library. Raises LibraryUnavailable."""
+        self._library = await asyncio.to_thread(self._load)
+
+    async def open(self, spec: SessionSpec, report: Report) -> "NeonizeSession":
+        """Begin to log in or to pair. A session that is open for the same device is closed first."""
+        key = (spec.tenant, spec.device)
+        former = self._sessions.get(key)
+        session = self._sessions[key] = NeonizeSession(self, spec, report, former)
+        session.begin()
+        return session
+
+    async def forget(self, spec: SessionSpec) -> None:
+        """Remove the device's keys. Idempotent; closes its session."""
+        session = self._sessions.get((spec.tenant, spec.device))
+        if session is not None:
+            await session.close()
+        await self.workers.run(lambda: self.store.forget(spec.tenant, spec.device))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
+        self.workers.stop()
+
+    def closed(self, session: "NeonizeSession") -> None:
+        if self._sessions.get(session.key) is session:
+            del self._sessions[session.key]
+
+
+class NeonizeSession:
+    """One account's connection: a task that keeps a link open until the session ends or is closed."""
+
+    def __init__(
+        self, engine: NeonizeEngine, spec: SessionSpec, report: Report, former: "NeonizeSession | None" = None
+    ) -> None:
+        self.key = (spec.tenant, spec.device)
+        self._engine = engine
+        self._spec = spec
+        self._report = report
+        self._former = former
+        self._task: asyncio.Task[None] | None = None
+        self._link: Link | None = None
+        self._link_is_over: asyncio.Future[str] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._connected = False
+        self._was_connected = False
+        self._over = False
+        self._me = StateChanged(state="connected")
+        self._turn = asyncio.Lock()
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")
+
+    # --- sending ----------------------------------------------------------------------------------------------------
+
+    async def send(self, order: SendOrder) -> Sent:
+        """Send one message; messages of one session go one after the other.
+
+        Raises SendFailed, OutcomeUnknown or NotConnected.
+        """
+        from kurir.session_node.engines.neonize import to_whatsapp
+
+        link = self._require_link()
+        if f"send.{kind_of(order.content)}" not in self._engine.capabilities:
+            raise SendFailed("kind_not_supported", kind_of(order.content))
+        try:
+            to = to_whatsapp.jid(order.to).SerializeToString()
+        except ValueError as error:
+            raise SendFailed("invalid_recipient", str(error)) from error
+        # whatsmeow holds a lock while it waits for an ack; waiting here keeps one slow send from adding up to minutes.
+        async with self._my_turn():
+            upload = None
+            if media_of(order.content) is not None:
+                upload = await self._upload(link, order.media, to_whatsapp.MEDIA_TYPE[type(order.content)])
+            message = to_whatsapp.message(
+                order.content, upload=upload, quote=order.quote, mentions=order.mentions
+            ).SerializeToString()
+            if order.typing_ms > 0:
+                await self._type(link, to, order.typing_ms / 1000)
+            return await self._send(link, order.to, to, message)
+
+    async def _send(self, link: Link, to_text: str, to: bytes, message: bytes) -> Sent:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        self._require_link()
+        try:
+            answer = await link.call(self._engine.library.send_message, to, message, timeout_s=SEND_TIMEOUT_S)
+        except TimeoutError as error:
+            raise OutcomeUnknown(f"no answer within {SEND_TIMEOUT_S:.0f} s") from error
+        server = to_text.partition("@")[2]
+        chat = Address(
+            jid=to_text, pn=to_text if server == "s.whatsapp.net" else None, lid=to_text if server == "lid" else None
+        )
+        return from_whatsapp.sent(answer, chat)
+
+    async def _upload(self, link: Link, media: Outgoing | None, media_type: int) -> Any:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        if media is None:
+            raise SendFailed("media_missing", "the order has no media")
+        if media.media.size > MAX_MEDIA_BYTES:
+            raise SendFailed("media_refused", f"{media.media.size} bytes are more than {MAX_MEDIA_BYTES}")
+        data = bytearray()
+        try:
+            async with asyncio.timeout(MEDIA_TIMEOUT_S):
+                async for chunk in media.chunks():
+                    data += chunk
+                    if len(data) > MAX_MEDIA_BYTES:
+                        raise SendFailed("media_refused", f"more than {MAX_MEDIA_BYTES} bytes")
+            answer = await link.call(self._engine.library.upload, bytes(data), media_type, timeout_s=MEDIA_TIMEOUT_S)
+        except MediaFailed as error:
+            raise SendFailed(error.reason, error.detail) from error
+        except TimeoutError as error:
+            raise SendFailed("server_unavailable", "the upload took too long", 30.0) from error
+        return from_whatsapp.uploaded(answer)
+
+    async def _type(self, link: Link, to: bytes, typing_s: float) -> None:
+        """Show "typing…" for a while. A hint: when it fails, the message goes out all the same."""
+        presence = self._engine.library.send_chat_presence
+        with contextlib.suppress(TimeoutError):
+            await link.call(presence, to, 0, 0, timeout_s=CALL_TIMEOUT_S)
+        await asyncio.sleep(min(typing_s, MAX_TYPING_S))
+        with contextlib.suppress(TimeoutError):
+            await link.call(presence, to, 1, 0, timeout_s=CALL_TIMEOUT_S)
+
+    @contextlib.asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        try:
+            await asyncio.wait_for(self._turn.acquire(), TURN_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SendFailed("engine_error", "messages before this one block the session", 30.0) from error
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def _require_link(self) -> Link:
+        if not self._connected or self._over or self._link is None:
+            raise NotConnected
+        return self._link
+
+    async def fetch(self, message: bytes) -> bytes:
+        """The decrypted media of a received message. Raises MediaFailed."""
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        try:
+            answer = await self._require_link().call(self._engine.library.download, message, timeout_s=MEDIA_TIMEOUT_S)
+        except NotConnected as error:
+            raise MediaFailed("device_offline", "the device is not connected") from error
+        except TimeoutError as error:
+            raise MediaFailed("media_fetch_failed", "the download took too long") from error
+        data, error_text = from_whatsapp.downloaded(answer)
+        if error_text:
+            raise MediaFailed("media_fetch_failed", error_text)
+        return data
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    async def logout(self) -> None:
+        """Unlink the device and forget its keys. Raises NotConnected."""
+        link = self._require_link()
+        try:
+            error = await link.call(self._engine.library.logout, timeout_s=LOGOUT_TIMEOUT_S)
+        except TimeoutError as timeout:
+            raise NotConnected from timeout
+        if error:
+            log.warning("WhatsApp did not unlink device %s: %s", self._spec.device, error)
+            raise NotConnected
+        self._end(StateChanged(state="logged_out", reason="requested"))
+        await self._engine.forget(self._spec)
+
+    async def close(self) -> None:
+        """Close the connection and keep the pairing. Idempotent."""
+        self._over = True
+        self._connected = False
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
+        self._engine.closed(self)
+
+    def _end(self, state: StateChanged) -> None:
+        """The session is over for good; its task closes the link."""
+        if self._over:
+            return
+        self._tell(state)
+        self._over = True
+        self._connected = False
+        self._finish_link(f"the session ended: {state.state}")
+
+    # --- living -----------------------------------------------------------------------------------------------------
+
+    async def _live(self) -> None:
+        try:
+            if self._former is not None:
+                former, self._former = self._former, None
+                former._end(StateChanged(state="replaced", reason="device_replaced"))
+                await former.close()
+            self._tell(StateChanged(state="connecting"))
+            jid = self._spec.jid or await self._pair()
+            if await self._engine.workers.run(lambda: self._engine.store.has(*self.key, jid)):
+                await self._stay_connected(jid)
+            else:
+                self._end(
+                    StateChanged(
+                        state="logged_out", reason="device_logged_out", detail="the device's keys are not in the store"
+                    )
+                )
+        except PairingFailed as failure:
+            self._end(failure.state)
+        except Exception as error:
+            log.exception("session of device %s failed", self._spec.device)
+            self._end(
+                StateChanged(state="disconnected", reason="engine_error", detail=f"{type(error).__name__}: {error}")
+            )
+        finally:
+            self._engine.closed(self)
+
+    async def _pair(self) -> str:
+        # Keys of a former pairing are of no use: the device would log in as what it was.
+        await self._engine.workers.run(lambda: self._engine.store.forget(*self.key))
+        async with self._engine.pairings:
+            return await pair(
+                PairingOrder(
+                    database=self._engine.store.database_for_child(*self.key),
+                    device_name=self._spec.name,
+                    proxy=self._engine.proxy,
+                    phone=self._spec.pair_phone,
+                ),
+                self._tell,
+                self._hear,
+            )
+
+    async def _stay_connected(self, jid: str) -> None:
+        """Open one link after the other until the session is over."""
+        from kurir.session_node.engines.neonize import to_whatsapp
+
+        opening = Opening(
+            database=self._engine.store.database(*self.key),
+            jid=to_whatsapp.jid(jid).SerializeToString(),
+            device_props=to_whatsapp.device_props(self._spec.name),
+            proxy=self._engine.proxy,
+        )
+        retry_s = FIRST_RETRY_S
+        while not self._over:
+            self._link_is_over = asyncio.get_running_loop().create_future()
+            link = self._link = Link(self._engine.library, self._engine.workers, self._engine.gate, opening, self._hear)
+            link.ended.add_done_callback(partial(_pass_on, self._link_is_over))
+            self._be_patient()
+            self._was_connected = False
+            try:
+                await link.open()
+                why = await self._link_is_over
+            finally:
+                self._lose()
+                await asyncio.shield(link.stop())
+            if self._over:
+                return
+            reason: Reason = "connection_lost" if self._was_connected else "server_unavailable"
+            self._tell(StateChanged(state="disconnected", reason=reason, detail=why))
+            retry_s = FIRST_RETRY_S if self._was_connected else min(retry_s * 2, LONGEST_RETRY_S)
+            await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))
+            self._tell(StateChanged(state="connecting"))
+
+    def _finish_link(self, why: str) -> None:
+        if self._link_is_over is not None and not self._link_is_over.done():
+            self._link_is_over.set_result(why)
+
+    # --- hearing ----------------------------------------------------------------------------------------------------
+
+    def _hear(self, kind: int, data: bytes) -> None:
+        """One event of the library, on the loop, in order."""
+        if self._over:
+            return
+        try:
+            self._understand(kind, data)
+        except Exception:
+            log.exception("an event of kind %s of device %s was not understood", kind, self._spec.device)
+
+    def _understand(self, kind: int, data: bytes) -> None:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        if kind == lib.MESSAGE:
+            received = from_whatsapp.received(data, self._own_jids(), self._attachment)
+            if received is not None:
+                self._tell(received)
+        elif kind == lib.RECEIPT:
+            receipt = from_whatsapp.receipt(data)
+            if receipt is not None:
+                self._tell(receipt)
+        elif kind == lib.DEVICE:
+            self._me = from_whatsapp.connected(data)
+        elif kind in (lib.CONNECTED, lib.KEEPALIVE_RESTORED):
+            self._gain()
+        elif kind in (lib.DISCONNECTED, lib.KEEPALIVE_TIMEOUT):
+            self._drop("no answer to keepalives" if kind == lib.KEEPALIVE_TIMEOUT else None)
+        elif kind == lib.CONNECT_FAILURE:
+            self._finish_link(from_whatsapp.connect_failure(data))
+        else:
+            final = from_whatsapp.final_state(kind, data, datetime.now(UTC))
+            if final is not None:
+                self._end(final)
+
+    def _gain(self) -> None:
+        self._stop_waiting()
+        if not self._connected:
+            self._connected = self._was_connected = True
+            self._tell(self._me)
+
+    def _drop(self, detail: str | None) -> None:
+        """The connection dropped; whatsmeow reconnects."""
+        if not self._connected:
+            return
+        self._connected = False
+        self._tell(StateChanged(state="disconnected", reason="connection_lost", detail=detail))
+        self._patience = asyncio.get_running_loop().call_later(
+            PATIENCE_S, self._finish_link, "no reconnect for minutes"
+        )
+
+    def _lose(self) -> None:
+        """The link is gone."""
+        self._connected = False
+        self._stop_waiting()
+
+    def _be_patient(self) -> None:
+        """Wait for a connection; after PATIENCE_S a new client takes the place of this one."""
+        self._stop_waiting()
+        self._patience = asyncio.get_running_loop().call_later(
+            PATIENCE_S, self._finish_link, "no connection for minutes"
+        )
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _own_jids(self) -> frozenset[str]:
+        return frozenset(filter(None, (self._me.lid, f"{self._me.phone}@s.whatsapp.net")))
+
+    def _attachment(self, message: Any) -> "NeonizeAttachment":
+        return NeonizeAttachment(self, message)
+
+    def _tell(self, observation: Observation) -> None:
+        if not self._over:
+            self._report(observation)
+
+
+def _pass_on(link_is_over: "asyncio.Future[str]", ended: "asyncio.Future[str]") -> None:
+    if not link_is_over.done():
+        link_is_over.set_result(ended.result())
+
+
+class NeonizeAttachment:
+    """Media of a received message; the library fetches and decrypts it whole."""
+
+    def __init__(self, session: NeonizeSession, message: Any) -> None:
+        field, part = next((field, part) for field, part in message.ListFields() if hasattr(part, "fileEncSHA256"))
+        self._session = session
+        self._message: bytes = message.SerializeToString()
+        self.mimetype: str = part.mimetype
+        self.size: int | None = part.fileLength or None
+        self.file_name: str | None = part.fileName or None if field.name == "documentMessage" else None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if (self.size or 0) > MAX_MEDIA_BYTES:
+            raise MediaFailed("media_refused", f"{self.size} bytes are more than {MAX_MEDIA_BYTES}")
+        data = await self._session.fetch(self._message)
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield data[start : start + CHUNK_BYTES]

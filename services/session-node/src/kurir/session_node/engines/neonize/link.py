@@ -1,0 +1,129 @@
+"""One client of the library, from opening to stopping: opened once, stopped once, its name never used again.
+
+It guarantees that what the client reports arrives on the event loop in order, that no call meets a client that was
+stopped (some end the process then), and that every wait ends. It does not reconnect; whatsmeow does that for drops,
+and who owns the link opens another one for everything else.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from kurir.session_node.engines.engine import NotConnected
+from kurir.session_node.engines.neonize.gate import Gate
+from kurir.session_node.engines.neonize.library import DEVICE, Library, Opening
+from kurir.session_node.engines.neonize.workers import Workers
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+OPEN_HOLD_S = 1.0  # opening writes the maps within some 100 ms; a dial that hangs must not hold back all others
+STOP_HOLD_S = 3.0  # a stop waits for a dial that hangs
+EVENTS_IN_FLIGHT = 1000  # behind them the client's own queue of 100 fills, and then its socket
+
+
+class Link:
+    """`hear` is called on the loop with each event's number and serialized protobuf."""
+
+    def __init__(
+        self, library: Library, workers: Workers, gate: Gate, opening: Opening, hear: Callable[[int, bytes], None]
+    ) -> None:
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why the client returned: "" when it was stopped."""
+        self._name = uuid.uuid4().hex.encode()
+        self._library = library
+        self._workers = workers
+        self._gate = gate
+        self._opening = opening
+        self._hear = hear
+        self._loop = asyncio.get_running_loop()
+        self._registered = asyncio.Event()
+        self._room = threading.Semaphore(EVENTS_IN_FLIGHT)
+        self._opened = False
+        self._stopped = False
+
+    async def open(self) -> None:
+        """Begin to connect, alone in the library until the client has registered itself there."""
+        async with self._gate.write():
+            self._opened = True
+            # The call lasts as long as the connection: a thread of its own, which cannot keep the process alive.
+            threading.Thread(target=self._run, name="neonize-client", daemon=True).start()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._registered.wait(), OPEN_HOLD_S)
+
+    async def call(self, function: Callable[..., Answer], *args: object, timeout_s: float) -> Answer:
+        """Call a function of the library for this client.
+
+        Raises NotConnected when the client was stopped, TimeoutError after `timeout_s`: the call then goes on in its
+        thread, and what it does is not known.
+        """
+
+        def guarded() -> Answer:
+            if self._stopped:
+                raise NotConnected
+            return function(self._name, *args)
+
+        async with asyncio.timeout(timeout_s):
+            return await self._gate.read(guarded)
+
+    async def stop(self) -> None:
+        """Disconnect and take the client out of the library; nothing is heard of it any more. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if not self._opened:
+            return
+        # A client that is stopped before it has registered itself would connect afterwards, with nobody to stop it.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._registered.wait(), OPEN_HOLD_S)
+        async with self._gate.write():
+            try:
+                async with asyncio.timeout(STOP_HOLD_S):
+                    await self._workers.run(lambda: self._library.stop_client(self._name))
+            except TimeoutError:
+                log.warning("a WhatsApp client did not stop in %s s; it is left behind", STOP_HOLD_S)
+
+    # --- called in Go's threads ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            why = self._library.run_client(self._name, self._opening, self)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+        self._tell(self._end, why)
+
+    def on_event(self, kind: int, data: bytes) -> None:
+        while not self._stopped:
+            if self._room.acquire(timeout=1.0):
+                self._tell(self._deliver, kind, data)
+                return
+
+    def on_qr(self, text: str) -> None:
+        """The library asks to pair because the device's keys are gone: the login has failed."""
+        self._tell(self._end, "the device's keys are gone")
+
+    def on_pairing_status(self, status: str) -> None:
+        self._tell(self._end, status)
+
+    def _tell(self, call: Callable[..., None], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            self._loop.call_soon_threadsafe(call, *args)
+
+    # --- called on the loop -------------------------------------------------------------------------------------------
+
+    def _deliver(self, kind: int, data: bytes) -> None:
+        self._room.release()
+        if kind == DEVICE:
+            self._registered.set()
+        if not self._stopped:
+            self._hear(kind, data)
+
+    def _end(self, why: str) -> None:
+        self._registered.set()
+        if not self.ended.done():
+            self.ended.set_result(why)

@@ -1,0 +1,210 @@
+"""Contents as WhatsApp messages. Pure: protobufs out, no I/O. Import only after `library.load()` succeeded.
+
+Shapes follow whatsmeow's examples and neonize's builders; a poll's `messageSecret` is what votes are encrypted with.
+"""
+
+import os
+from typing import Any
+
+from neonize.proto.Neonize_pb2 import JID, PairPhoneParams, UploadResponse
+from neonize.proto.waCommon.WACommon_pb2 import MessageKey as WhatsAppKey
+from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
+    AudioMessage,
+    ContactMessage,
+    ContactsArrayMessage,
+    ContextInfo,
+    DocumentMessage,
+    ExtendedTextMessage,
+    FutureProofMessage,
+    ImageMessage,
+    LocationMessage,
+    Message,
+    MessageContextInfo,
+    PollCreationMessage,
+    ReactionMessage,
+    StickerMessage,
+    VideoMessage,
+)
+
+from kurir.contracts.content import (
+    Audio,
+    Contact,
+    ContactCard,
+    Content,
+    Document,
+    Image,
+    Location,
+    MessageKey,
+    Poll,
+    Quote,
+    Reaction,
+    Sticker,
+    Text,
+    Unsupported,
+    Video,
+)
+from kurir.session_node.engines.engine import SendFailed
+
+MEDIA_TYPE: dict[type[Content], int] = {Image: 0, Sticker: 0, Video: 1, Audio: 2, Document: 3}
+"""Media types of the upload call, as neonize/utils/enum.py numbers them; they choose the encryption key's purpose."""
+
+SERVERS = frozenset({"s.whatsapp.net", "lid", "g.us"})
+PAIRING_CLIENT = (1, "Chrome (Linux)")
+"""Type and name sent with a phone code. WhatsApp answers 400 to names that are no browser and system."""
+
+
+def jid(text: str) -> Any:
+    """The JID that `text` says, e.g. 628…:12@s.whatsapp.net. Raises ValueError when it is none that can be written to.
+
+    Every field is set: the library reads fields of a JID without looking whether they are there.
+    """
+    user, _, server = text.partition("@")
+    user, _, device = user.partition(":")
+    digits = user.replace("-", "", 1) if server == "g.us" else user
+    if server not in SERVERS or not digits.isdecimal() or not (device.isdecimal() or not device):
+        raise ValueError(f"not a JID to send to: {text!r}")
+    return JID(User=user, Device=int(device or 0), Server=server, RawAgent=0, Integrator=0, IsEmpty=False)
+
+
+def device_props(name: str) -> bytes:
+    """What the phone shows in its list of linked devices."""
+    props: bytes = DeviceProps(os=name[:40], platformType=DeviceProps.CHROME).SerializeToString()
+    return props
+
+
+def pair_phone(phone: str) -> bytes:
+    """The order for a pairing code; `phone` is digits with country code."""
+    kind, name = PAIRING_CLIENT
+    params: bytes = PairPhoneParams(
+        phone=phone, showPushNotification=True, clientType=kind, clientDisplayName=name
+    ).SerializeToString()
+    return params
+
+
+def message(content: Content, *, upload: Any = None, quote: Quote | None = None, mentions: tuple[str, ...] = ()) -> Any:
+    """The message of a content. `upload` is the library's UploadResponse for kinds with media.
+
+    Raises SendFailed for what cannot be sent.
+    """
+    context = _context(quote, mentions)
+    match content:
+        case Text():
+            if context is None:
+                return Message(conversation=content.text)
+            return Message(extendedTextMessage=ExtendedTextMessage(text=content.text, contextInfo=context))
+        case Image():
+            image = ImageMessage(**_media(upload, content.media.mimetype), caption=content.caption, contextInfo=context)
+            return _view_once(Message(imageMessage=image)) if content.view_once else Message(imageMessage=image)
+        case Video():
+            video = VideoMessage(**_media(upload, content.media.mimetype), caption=content.caption, contextInfo=context)
+            return _view_once(Message(videoMessage=video)) if content.view_once else Message(videoMessage=video)
+        case Audio():
+            mimetype = "audio/ogg; codecs=opus" if content.voice else content.media.mimetype
+            return Message(
+                audioMessage=AudioMessage(**_media(upload, mimetype), PTT=content.voice, contextInfo=context)
+            )
+        case Document():
+            name = content.media.file_name or "document"
+            return Message(
+                documentMessage=DocumentMessage(
+                    **_media(upload, content.media.mimetype),
+                    fileName=name,
+                    title=name,
+                    caption=content.caption,
+                    contextInfo=context,
+                )
+            )
+        case Sticker():
+            return Message(stickerMessage=StickerMessage(**_media(upload, content.media.mimetype), contextInfo=context))
+        case Location():
+            return Message(
+                locationMessage=LocationMessage(
+                    degreesLatitude=content.latitude,
+                    degreesLongitude=content.longitude,
+                    name=content.name,
+                    address=content.address,
+                    contextInfo=context,
+                )
+            )
+        case Contact():
+            return _contacts(content, context)
+        case Poll():
+            return Message(
+                messageContextInfo=MessageContextInfo(messageSecret=os.urandom(32)),
+                pollCreationMessageV3=PollCreationMessage(
+                    name=content.question,
+                    options=[PollCreationMessage.Option(optionName=option) for option in content.options],
+                    selectableOptionsCount=content.selectable,
+                    contextInfo=context,
+                ),
+            )
+        case Reaction():
+            return Message(reactionMessage=ReactionMessage(key=_key(content.target), text=content.emoji))
+        case Unsupported():
+            raise SendFailed("kind_not_supported", content.whatsapp_type)
+
+
+def _media(upload: Any, mimetype: str) -> dict[str, Any]:
+    if not isinstance(upload, UploadResponse):
+        raise SendFailed("media_missing", "the media was not uploaded")
+    return {
+        "URL": upload.url,
+        "directPath": upload.DirectPath,
+        "mediaKey": upload.MediaKey,
+        "fileEncSHA256": upload.FileEncSHA256,
+        "fileSHA256": upload.FileSHA256,
+        "fileLength": upload.FileLength,
+        "mimetype": mimetype,
+    }
+
+
+def _view_once(inner: Any) -> Any:
+    media = inner.imageMessage if inner.HasField("imageMessage") else inner.videoMessage
+    media.viewOnce = True
+    return Message(viewOnceMessageV2=FutureProofMessage(message=inner))
+
+
+def _context(quote: Quote | None, mentions: tuple[str, ...]) -> Any:
+    if quote is None and not mentions:
+        return None
+    context = ContextInfo(mentionedJID=mentions)
+    if quote is not None:
+        context.stanzaID = quote.key.whatsapp_id
+        # Whose message it was: in a chat of two the other one, unless the caller knows better.
+        context.participant = quote.key.participant or quote.key.chat
+        context.quotedMessage.conversation = quote.text or ""
+    return context
+
+
+def _key(key: MessageKey) -> Any:
+    return WhatsAppKey(remoteJID=key.chat, fromMe=key.from_me, ID=key.whatsapp_id, participant=key.participant or None)
+
+
+def _contacts(content: Contact, context: Any) -> Any:
+    cards = [ContactMessage(displayName=card.name, vcard=_vcard(card)) for card in content.contacts]
+    if len(cards) == 1:
+        cards[0].MergeFrom(ContactMessage(contextInfo=context))
+        return Message(contactMessage=cards[0])
+    return Message(
+        contactsArrayMessage=ContactsArrayMessage(
+            displayName=f"{len(cards)} contacts", contacts=cards, contextInfo=context
+        )
+    )
+
+
+def _vcard(card: ContactCard) -> str:
+    """vCard 3.0 (RFC 2426); `waid` makes WhatsApp offer a chat with the number."""
+    lines = ["BEGIN:VCARD", "VERSION:3.0", f"N:;{_escaped(card.name)};;;", f"FN:{_escaped(card.name)}"]
+    if card.organization:
+        lines.append(f"ORG:{_escaped(card.organization)}")
+    lines += [f"TEL;type=CELL;waid={phone}:+{phone}" for phone in card.phones]
+    if card.email:
+        lines.append(f"EMAIL:{_escaped(card.email)}")
+    if card.url:
+        lines.append(f"URL:{_escaped(card.url)}")
+    return "\n".join([*lines, "END:VCARD"])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace(";", "\\;").replace(",", "\\,")
