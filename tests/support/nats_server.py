@@ -5,6 +5,7 @@ Killing is SIGKILL: nothing is flushed. A power cut (lost page cache) is not sim
 """
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -88,6 +89,8 @@ class NatsServer:
         """SIGSTOP: connections stay open and nobody answers, as behind a broken network."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        # The signal stops all threads a moment later; WNOWAIT leaves the process for Popen to collect.
+        await asyncio.to_thread(os.waitid, os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
 
     async def thaw(self) -> None:
         """SIGCONT after `freeze`."""
