@@ -309,3 +309,23 @@ def test_both_loops_carry_many_posts_at_once(run: object) -> None:
             assert len(receiver.received) == 1000
 
     run(many())  # type: ignore[operator]
+
+
+async def test_a_failing_callback_ends_what_is_in_flight_and_the_next_post_works() -> None:
+    class FullEpoll:
+        """Refuses one registration, as the kernel does when the user's watches are used up."""
+
+        def modify(self, fd: int, events: int) -> None:
+            egress._curl_loop._epoll = epoll
+            raise OSError(28, "No space left on device")
+
+    async with WebhookReceiver() as receiver, an_egress() as egress:
+        receiver.on("/", Reply(hang=True))
+        hanging = asyncio.create_task(failure_of(egress, receiver.url(), 60.0))
+        await receiver.wait_for()
+        epoll = egress._curl_loop._epoll
+        egress._curl_loop._epoll = FullEpoll()  # type: ignore[assignment]
+        assert (await failure_of(egress, receiver.url("/next"))).kind == "protocol"
+        assert (await hanging).kind == "protocol"
+        assert (await post(egress, receiver.url("/next"))).status == 204
+        assert egress.in_flight == 0

@@ -35,11 +35,16 @@ Kind = Literal[
     "canceled",  # this Egress was closed
 ]
 
+Origin = tuple[bool, str, int]  # TLS or not, host, port
+
 _HEADER_BYTES = 32_768  # of one answer; common servers stop at 8 to 16 kB
 _UNREAD_BYTES = 262_144  # of a download, then the sender is made to wait
 _DNS_CACHE_S = 120  # longer than the resolver's own answers live, so that libcurl never looks up a name itself
 
-_HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: [^\x00-\x08\x0a-\x1f\x7f]*")
+_CONNECTION_LIFE_S = 300  # a receiver whose name moved is followed within this, however busy its connection
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SUPPRESS_CONNECT_HEADERS = 265  # a name that pycurl does not have; curl/curl.h
 _REFUSE_SOCKET: int = pycurl.SOCKET_BAD
@@ -161,6 +166,7 @@ class Exchange:
             (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),  # or later
             (pycurl.CONNECTTIMEOUT_MS, int(policy.connect_timeout_s * 1000)),
             (pycurl.DNS_CACHE_TIMEOUT, _DNS_CACHE_S),
+            (pycurl.MAXLIFETIME_CONN, _CONNECTION_LIFE_S),
             (pycurl.ACCEPT_ENCODING, "identity"),
             (pycurl.HTTP_CONTENT_DECODING, 0),
             (pycurl.USERAGENT, policy.user_agent),
@@ -440,7 +446,7 @@ class Target:
     is_literal: bool
 
     @property
-    def origin(self) -> tuple[bool, str, int]:
+    def origin(self) -> Origin:
         return self.tls, self.host, self.port
 
 
@@ -470,11 +476,18 @@ def _is_address(host: str) -> bool:
 
 def header_refusal(name: str, value: str) -> str | None:
     """Why a header cannot be sent with a request, in a sentence; None when it can. For checks before storing it."""
+    if refusal := _name_refusal(name):
+        return refusal
+    if value.isprintable() or not _CONTROL_CHARACTER.search(value):
+        return None
+    return f"the value of {name} holds control characters"
+
+
+@functools.lru_cache(maxsize=4096)
+def _name_refusal(name: str) -> str | None:
     if name.lower() in _CONNECTION_HEADERS:
         return f"{name} is set by the connection itself"
-    if not _HEADER.fullmatch(f"{name}: {value}"):
-        return f"{name!r} is no header name, or its value holds control characters"
-    return None
+    return None if _TOKEN.fullmatch(name) else f"{name!r} is no header name"
 
 
 def header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:

@@ -6,6 +6,7 @@ Never blocks. Works on asyncio's own loop and on uvloop; Linux only, as epoll is
 """
 
 import asyncio
+import contextlib
 import select
 from collections.abc import Callable
 
@@ -22,17 +23,15 @@ class CurlLoop:
     def __init__(self, *, idle_connections: int, connections_per_host: int) -> None:
         """`idle_connections` stay open for reuse; `connections_per_host` 0 means no limit."""
         self._loop = asyncio.get_running_loop()
+        self._limits = {pycurl.M_MAXCONNECTS: idle_connections, pycurl.M_MAX_HOST_CONNECTIONS: connections_per_host}
         self._completions: dict[pycurl.Curl, Completion] = {}
         self._interest: dict[int, int] = {}
         self._epoll = select.epoll()
         self._due_at: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
         self._kick: asyncio.Handle | None = None
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAXCONNECTS, idle_connections)
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, connections_per_host)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_interest)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timeout_wanted)
+        self._multi = self._new_multi()
         self._loop.add_reader(self._epoll.fileno(), self._on_sockets_ready)
 
     def start(self, curl: pycurl.Curl, completion: Completion) -> None:
@@ -56,7 +55,15 @@ class CurlLoop:
         self._multi.close()
         self._epoll.close()
 
-    # libcurl asks. These run inside its calls and must not call it back.
+    def _new_multi(self) -> pycurl.CurlMulti:
+        multi = pycurl.CurlMulti()
+        for limit, value in self._limits.items():
+            multi.setopt(limit, value)
+        multi.setopt(pycurl.M_SOCKETFUNCTION, self._on_interest)
+        multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timeout_wanted)
+        return multi
+
+    # libcurl asks. These run inside its calls, must not call it back, and must not raise: that kills the multi handle.
 
     def _on_interest(self, wanted: int, fd: int, _multi: object, _assigned: object) -> None:
         if wanted in (pycurl.POLL_REMOVE, pycurl.POLL_NONE):
@@ -82,14 +89,14 @@ class CurlLoop:
             return
         self._due_at = self._loop.time() + timeout_ms / 1000
         # A timer that fires too early re-arms itself: cheaper than moving it with every request.
-        if self._timer is None or self._timer.when() > self._due_at:
+        if self._timer is None or self._timer_at > self._due_at:
             self._arm(self._due_at)
 
     # The loop tells.
 
     def _on_kick(self) -> None:
         self._kick = None
-        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._complete()
 
     def _on_timer(self) -> None:
@@ -100,22 +107,41 @@ class CurlLoop:
             self._arm(self._due_at)
             return
         self._due_at = None
-        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._complete()
 
     def _on_sockets_ready(self) -> None:
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
             wanted = self._interest.get(fd)
             if wanted is None:  # an idle connection: its peer closed it, libcurl sees that at the next request
-                self._epoll.unregister(fd)
+                with contextlib.suppress(OSError):  # closed since, by an earlier one of these events
+                    self._epoll.unregister(fd)
                 continue
             mask = 0
             if events & ~select.EPOLLOUT:  # errors and hang-ups are found by reading
                 mask |= pycurl.CSELECT_IN
             if events & select.EPOLLOUT:
                 mask |= pycurl.CSELECT_OUT
-            self._multi.socket_action(fd, mask)
+            self._act(fd, mask)
         self._complete()
+
+    def _act(self, fd: int, mask: int) -> None:
+        try:
+            self._multi.socket_action(fd, mask)
+        except pycurl.error as error:
+            self._start_over(str(error))
+
+    def _start_over(self, words: str) -> None:
+        """libcurl gave up the whole multi handle; without this nothing in flight would ever end."""
+        broken, self._multi = self._multi, self._new_multi()
+        orphans, self._completions = self._completions, {}
+        self._interest.clear()
+        for curl in orphans:
+            with contextlib.suppress(pycurl.error):
+                broken.remove_handle(curl)
+        broken.close()
+        for completion in orphans.values():
+            completion(pycurl.E_ABORTED_BY_CALLBACK, words)
 
     def _complete(self) -> None:
         _, succeeded, failed = self._multi.info_read()
@@ -133,4 +159,5 @@ class CurlLoop:
     def _arm(self, due_at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._timer_at = due_at
         self._timer = self._loop.call_at(due_at, self._on_timer)

@@ -20,6 +20,7 @@ from kurir.runtime.curl_exchange import (
     Download,
     EgressPolicy,
     Exchange,
+    Origin,
     Post,
     Target,
     TooLarge,
@@ -49,7 +50,7 @@ class Egress:
         )
         self._resolver = Resolver()
         self._proxy = target_of(self.policy.proxy) if self.policy.proxy else None
-        self._judged: dict[Target, _Judged] = {}
+        self._judged: dict[Origin, _Judged] = {}
         self._idle_posts: list[Post] = []
         self._active: set[Exchange] = set()
         self._in_flight = 0
@@ -182,11 +183,11 @@ class Egress:
         found = self._resolver.known(peer.host)
         if found is None:
             found = await self._resolved(exchange, peer, due_at)
-        judged = self._judged.get(peer)
+        judged = self._judged.get(peer.origin)
         if judged is None or judged.found is not found:
             if len(self._judged) >= _MOST_JUDGED:
                 self._judged.clear()  # cheap to make again
-            judged = self._judged[peer] = self._judge(peer, found)
+            judged = self._judged[peer.origin] = self._judge(peer, found)
         if judged.pins is None:
             raise exchange.failure("guard", judged.refusal, judged.refused_address)
         return judged.pins
