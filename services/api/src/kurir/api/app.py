@@ -1,0 +1,103 @@
+"""The HTTP face of Kurir: what it is made of, and how it starts."""
+
+import click
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.handlers import asgi
+from litestar.handlers.asgi_handlers import ASGIRouteHandler
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from kurir.api.account import routes as account
+from kurir.api.auth import Authenticator, operator_guard, provide_caller, provide_operator, tenant_guard
+from kurir.api.devices import routes as devices
+from kurir.api.documents import routes as documents
+from kurir.api.live import routes as live
+from kurir.api.media import routes as media
+from kurir.api.messages import routes as messages
+from kurir.api.messages import send
+from kurir.api.observed import Observed
+from kurir.api.problems import answer
+from kurir.api.services import Services, open_services
+from kurir.api.settings import ApiSettings
+from kurir.api.tenants import routes as tenants
+from kurir.api.webhooks import routes as webhooks
+from kurir.runtime import service
+from kurir.runtime.broker import Bus
+from kurir.runtime.health import Health
+from kurir.runtime.http_server import HttpServer
+from kurir.runtime.service import Lifetime
+
+MAX_BODY_BYTES = 1024 * 1024  # of everything but files, which have limits of their own
+GRACE_S = 10.0  # for requests in flight; the longest waits 5 s for the bus
+
+
+def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]:
+    """Everything that OpenAPI knows, except for the hot path of `messages.send`."""
+    tenant = [devices.router(), live.router(), messages.router(), media.router(), webhooks.router()]
+    return [
+        account.router(),
+        Router("/", guards=[tenant_guard(authenticator)], route_handlers=tenant),
+        Router("/", guards=[operator_guard(authenticator)], route_handlers=[tenants.router()]),
+    ]
+
+
+def create_app(services: Services, health: Health) -> Litestar:
+    """The application over `services`. Every path stands at the root and under `/api`."""
+    sends = send.handlers(send.Parts(services.authenticator, services.messages, services.media))
+    native = [Router(mount, route_handlers=[*native_routes(services.authenticator), *sends]) for mount in ("/", "/api")]
+    provided = {name: getattr(services, name) for name in services.__struct_fields__}
+    return Litestar(
+        [*native, documents.router(), *_health_routes(health)],
+        dependencies={
+            "caller": Provide(provide_caller, sync_to_thread=False),
+            "operator": Provide(provide_operator, sync_to_thread=False),
+            **{name: _provide(one) for name, one in provided.items()},
+        },
+        exception_handlers={Exception: answer},
+        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=None,  # documents.openapi makes the document, of a table of these routes
+        logging_config=None,  # runtime.logs has set up logging
+    )
+
+
+async def start(life: Lifetime, settings: ApiSettings) -> None:
+    await serve(life, settings)
+
+
+async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
+    """The whole service: bus, services, application, and the server that is listening when this returns."""
+    bus = await Bus.connect(
+        settings.nats_url,
+        name=f"api {settings.node_name}",
+        creds=str(settings.nats_creds) if settings.nats_creds else None,
+        on_closed=lambda: life.end_now("the bus closed the connection for good"),
+    )
+    life.on_stop("bus", bus.close)
+    life.health.ready_when("nats", lambda: bus.connected)
+    services = await open_services(life, settings, bus)
+    app = Observed(create_app(services, life.health), life.metrics)
+    server = HttpServer(app, settings.api_host, settings.api_port, grace_s=GRACE_S)
+    await server.start()
+    life.on_stop("http", server.stop)
+    life.on_stop("event streams", services.feed.stop)  # they never end by themselves: before the server
+    life.health.ready_when("http", lambda: server.is_serving)
+    return server
+
+
+@click.command("api")
+def command() -> None:
+    """Run the HTTP api (KURIR_API_HOST, KURIR_API_PORT)."""
+    service.run("api", ApiSettings, start)
+
+
+def _provide(one: object) -> Provide:
+    return Provide(lambda: one, sync_to_thread=False, use_cache=True)
+
+
+def _health_routes(health: Health) -> list[ASGIRouteHandler]:
+    """Probes on the public port too; metrics only on the health port, which is not public."""
+
+    async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+        await health.asgi(scope, receive, send)
+
+    return [asgi(path, copy_scope=False)(tell) for path in ("/health/live", "/health/ready")]

@@ -1,0 +1,144 @@
+"""`kurir tenant` and `kurir key`: customers and keys from the command line, written where the api reads them."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+import click
+
+from kurir.api.changes import Changes
+from kurir.api.problems import Problem
+from kurir.api.settings import ApiSettings
+from kurir.api.tenants.schemas import NewTenant
+from kurir.api.tenants.service import Tenants
+from kurir.contracts.records import ApiKey, Device, Endpoint, Tenant
+from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.clock import SystemClock
+from kurir.runtime.registry import Registry
+from kurir.runtime.settings import SettingsRefused, load
+
+CONNECT_TIMEOUT_S = 10.0
+ACTOR = "command-line"
+
+T = TypeVar("T")
+
+
+@click.group()
+def tenant() -> None:
+    """Customers of this gateway."""
+
+
+@tenant.command("create")
+@click.argument("name")
+@click.option("--id", "tenant_id", help="An id of your own; absent makes one.")
+@click.option("--email")
+@click.option("--country", default="ID", show_default=True, help="Where numbers without country code are read.")
+@click.option("--rate-per-minute", default=30, show_default=True, help="Messages a minute for each device.")
+def create_tenant(name: str, tenant_id: str | None, email: str | None, country: str, rate_per_minute: int) -> None:
+    """Create a tenant and print its id."""
+    new = NewTenant(name=name, email=email, country=country.upper(), rate_per_minute=rate_per_minute)
+    made = _run(lambda tenants: tenants.create(ACTOR, new, tenant_id=tenant_id))
+    click.echo(made.id)
+
+
+@tenant.command("list")
+def list_tenants() -> None:
+    """List tenants: id, name, whether active."""
+
+    async def all_of(tenants: Tenants) -> list[Tenant]:
+        return tenants.all()
+
+    for one in _run(all_of):
+        click.echo(f"{one.id}\t{one.name}\t{'active' if one.active else 'inactive'}")
+
+
+@click.group()
+def key() -> None:
+    """API keys. A key is shown once, when it is made."""
+
+
+def _owner(tenant_id: str | None, operator: bool) -> str | None:
+    if operator == (tenant_id is not None):
+        raise click.UsageError("Give either --tenant ID or --operator.")
+    return tenant_id
+
+
+@key.command("create")
+@click.option("--tenant", "tenant_id", help="The tenant that the key acts for.")
+@click.option("--operator", is_flag=True, help="A key that manages tenants, and acts for none.")
+@click.option("--name", default="default", show_default=True)
+@click.option("--device", help="Bind the key to one device of the tenant.")
+def create_key(tenant_id: str | None, operator: bool, name: str, device: str | None) -> None:
+    """Create a key and print it, once."""
+    owner = _owner(tenant_id, operator)
+    record, api_key = _run(lambda tenants: tenants.create_key(ACTOR, owner, name, device=device))
+    click.echo(f"Key {record.id}; it is not shown again:", err=True)
+    click.echo(api_key)
+
+
+@key.command("list")
+@click.option("--tenant", "tenant_id")
+@click.option("--operator", is_flag=True)
+def list_keys(tenant_id: str | None, operator: bool) -> None:
+    """List keys: id, name, end of the key."""
+    owner = _owner(tenant_id, operator)
+
+    async def all_of(tenants: Tenants) -> list[ApiKey]:
+        return tenants.keys(owner)
+
+    for one in _run(all_of):
+        click.echo(f"{one.id}\t{one.name}\t…{one.hint}")
+
+
+@key.command("revoke")
+@click.argument("key_id")
+@click.option("--tenant", "tenant_id")
+@click.option("--operator", is_flag=True)
+def revoke_key(key_id: str, tenant_id: str | None, operator: bool) -> None:
+    """Revoke a key; it ends at once."""
+    owner = _owner(tenant_id, operator)
+    _run(lambda tenants: tenants.revoke_key(ACTOR, owner, key_id))
+    click.echo(f"{key_id} revoked", err=True)
+
+
+def _run(work: Callable[[Tenants], Awaitable[T]]) -> T:
+    """Do `work` over the bus that the environment names; what goes wrong becomes one sentence and exit code 1."""
+
+    async def connected() -> T:
+        async with _tenants() as tenants:
+            return await work(tenants)
+
+    try:
+        return asyncio.run(connected())
+    except (Problem, SettingsRefused) as refused:
+        raise click.ClickException(str(refused)) from None
+    except TimeoutError as error:
+        raise click.ClickException(
+            f"NATS did not answer, or `kurir topology apply` has not been run yet. {error}".strip()
+        ) from None
+    except PublishError as error:
+        raise click.ClickException(f"NATS did not confirm: {error}") from None
+
+
+@contextlib.asynccontextmanager
+async def _tenants() -> AsyncIterator[Tenants]:
+    settings = load(ApiSettings)
+    creds = str(settings.nats_creds) if settings.nats_creds else None
+    async with contextlib.AsyncExitStack() as stack:
+        bus = await asyncio.wait_for(
+            Bus.connect(settings.nats_url, name="command line", creds=creds, on_closed=sys.exit), CONNECT_TIMEOUT_S
+        )
+        stack.push_async_callback(bus.close)
+        clock = SystemClock()
+        registries = (
+            Registry(bus, "tenants", Tenant),
+            Registry(bus, "keys", ApiKey),
+            Registry(bus, "devices", Device),
+            Registry(bus, "endpoints", Endpoint),
+        )
+        for registry in registries:
+            await registry.start(CONNECT_TIMEOUT_S)
+            stack.push_async_callback(registry.stop)
+        yield Tenants(clock, Changes(bus, clock), *registries)

@@ -1,0 +1,89 @@
+"""Devices as callers see them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kurir.contracts.records import Device, Engine, Session
+from kurir.dialects.device_gateway.events import device_status_word
+
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class NewDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`engine` is `neonize` (WhatsApp) or `sandbox` (a device with no phone, for tests)."""
+
+    name: Name = "Device"
+    engine: Engine | None = None
+    rate_per_minute: PerMinute | None = None
+    pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 30
+
+
+class DeviceChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What is absent stays; `ratePerMinute: null` goes back to the tenant's."""
+
+    name: Name | UnsetType = UNSET
+    rate_per_minute: PerMinute | UnsetType | None = UNSET
+    pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+
+
+class ConnectDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """With `phoneNumber` the device is linked by a code to type on that phone, without it by a QR code."""
+
+    phone_number: str | None = None
+
+
+class ScanSandbox(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`phone` is the number that the sandbox device gets; absent picks one."""
+
+    phone: str | None = None
+
+
+class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A device. `status` is DISCONNECTED, CONNECTING, QR, PAIRING_CODE, CONNECTED, LOGGED_OUT, BANNED, REPLACED,
+    OUTDATED or PASSKEY_REQUIRED; `reason` says why."""
+
+    id: str
+    name: str
+    status: str
+    phone_number: str | None
+    push_name: str | None
+    created_at: datetime
+    updated_at: datetime
+    engine: Engine
+    reason: str | None = None
+    pairing_code: str | None = None
+    rate_per_minute: int | None = None
+    pace_per_minute: int = 30
+
+
+class DeviceStatus(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    status: str
+
+
+def status_of(device: Device, session: Session | None) -> str:
+    """A connect that the device's owner has not answered yet is CONNECTING already."""
+    is_behind = session is None or session.generation < device.connect_generation
+    if device.wanted == "connected" and is_behind and (session is None or session.state != "connected"):
+        return "CONNECTING"
+    return device_status_word(session.state if session is not None else "disconnected")
+
+
+def view_of(device: Device, session: Session | None) -> DeviceView:
+    return DeviceView(
+        id=device.id,
+        name=device.name,
+        status=status_of(device, session),
+        phone_number=session.phone if session else None,
+        push_name=session.push_name if session else None,
+        created_at=device.created_at,
+        updated_at=device.updated_at,
+        engine=device.engine,
+        reason=session.reason if session else None,
+        pairing_code=session.pairing_code if session else None,
+        rate_per_minute=device.rate_per_minute,
+        pace_per_minute=device.pace_per_minute,
+    )

@@ -1,0 +1,176 @@
+"""What tenants do with devices. The api writes what is wanted; the owner of the device's partition makes it so."""
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from kurir.api.auth import Caller
+from kurir.api.changes import Changes
+from kurir.api.devices.schemas import DeviceChange, NewDevice
+from kurir.api.dispatch import Dispatch
+from kurir.api.problems import Problem
+from kurir.api.recipients import NotARecipient, jid_of
+from kurir.contracts import ids, queries, subjects
+from kurir.contracts.commands import Logout
+from kurir.contracts.records import Device, Engine, Session
+from kurir.runtime.broker import Bus
+from kurir.runtime.clock import Clock
+from kurir.runtime.partitions import partition_of
+from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
+
+RPC_TIMEOUT_S = 5.0
+
+_encoder = msgspec.json.Encoder()
+
+
+class Devices:
+    def __init__(
+        self,
+        bus: Bus,
+        clock: Clock,
+        dispatch: Dispatch,
+        changes: Changes,
+        devices: Registry[Device],
+        sessions: Registry[Session],
+        default_engine: Engine,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._dispatch = dispatch
+        self._changes = changes
+        self._devices = devices
+        self._sessions = sessions
+        self._default_engine = default_engine
+
+    def get(self, caller: Caller, device_id: str) -> Device:
+        """The caller's device. Raises Problem DEVICE_NOT_FOUND, for another tenant's too."""
+        device = self._devices.get(f"{caller.tenant.id}.{device_id}")
+        if device is None or caller.key.device not in (None, device_id):
+            raise Problem("DEVICE_NOT_FOUND")
+        return device
+
+    def all(self, caller: Caller) -> list[Device]:
+        """The caller's devices, oldest first."""
+        found = [device for _, device in self._devices.items(caller.tenant.id)]
+        return sorted((d for d in found if caller.key.device in (None, d.id)), key=lambda d: (d.created_at, d.id))
+
+    def session(self, device: Device) -> Session | None:
+        """How the device is, as its owner said last."""
+        return self._sessions.get(f"{device.tenant}.{device.id}")
+
+    async def create(self, caller: Caller, new: NewDevice) -> Device:
+        """Raises Problem LIMIT_REACHED, or FORBIDDEN for a key that is bound to one device."""
+        if caller.key.device is not None:
+            raise Problem("FORBIDDEN", "This key is bound to one device.")
+        if len(self._devices.items(caller.tenant.id)) >= caller.tenant.max_devices:
+            raise Problem("LIMIT_REACHED")
+        now = self._clock.now()
+        device = Device(
+            id=ids.short_id("dev_"),
+            tenant=caller.tenant.id,
+            name=new.name,
+            engine=new.engine or self._default_engine,
+            created_at=now,
+            updated_at=now,
+            rate_per_minute=new.rate_per_minute,
+            pace_per_minute=new.pace_per_minute,
+        )
+        await self._devices.create(key_of(device.tenant, device.id), device)
+        await self._tell(caller, "device.created", device, name=device.name, engine=device.engine)
+        return device
+
+    async def change(self, caller: Caller, device_id: str, change: DeviceChange) -> Device:
+        given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
+        device = await self._write(caller, device_id, lambda known: replace(known, **given))
+        await self._tell(caller, "device.changed", device, fields=",".join(given))
+        return device
+
+    async def delete(self, caller: Caller, device_id: str) -> None:
+        """Forget the device; its owner then ends the session and unlinks it."""
+        device = self.get(caller, device_id)
+        await self._devices.delete(key_of(device.tenant, device.id))
+        await self._tell(caller, "device.deleted", device, name=device.name)
+
+    async def connect(self, caller: Caller, device_id: str, phone_number: str | None) -> Device:
+        """Ask for a connection, and for a new QR or pairing code when there is none; nothing if it is connected.
+
+        `phone_number` asks for a code to type on that phone. Raises Problem INVALID_RECIPIENT for no number.
+        """
+        device = self.get(caller, device_id)
+        session = self.session(device)
+        if device.wanted == "connected" and session is not None and session.state == "connected":
+            return device
+        pair_phone = _digits(phone_number, caller.tenant.country) if phone_number else None
+        device = await self._write(
+            caller,
+            device_id,
+            lambda known: replace(
+                known, wanted="connected", connect_generation=known.connect_generation + 1, pair_phone=pair_phone
+            ),
+        )
+        await self._tell(caller, "device.connect_requested", device)
+        return device
+
+    async def disconnect(self, caller: Caller, device_id: str) -> Device:
+        """End the connection; the device stays linked and messages wait."""
+        device = await self._write(caller, device_id, lambda known: replace(known, wanted="disconnected"))
+        await self._tell(caller, "device.disconnect_requested", device)
+        return device
+
+    async def logout(self, caller: Caller, device_id: str) -> Device:
+        """Unlink the device from its WhatsApp account; the next connect shows a new QR code."""
+        device = self.get(caller, device_id)
+        await self._dispatch.order(
+            Logout(id=ids.uuid7(), tenant=device.tenant, device=device.id, accepted_at=self._clock.now())
+        )
+        await self._tell(caller, "device.logout_requested", device)
+        return device
+
+    async def scan_sandbox(self, caller: Caller, device_id: str, phone: str | None) -> None:
+        """Do to a sandbox device what a phone does by scanning the QR code.
+
+        Raises Problem as the device's owner refuses, or Unreachable when nobody owns it at the moment.
+        """
+        device = self.get(caller, device_id)
+        if device.engine != "sandbox":
+            raise Problem("DEVICE_NOT_SANDBOX")
+        digits = _digits(phone, caller.tenant.country, field="phone") if phone else None
+        question = queries.SandboxScan(tenant=device.tenant, device=device.id, phone=digits)
+        partition = partition_of(device.id, subjects.COMMAND_PARTITIONS)
+        data = await self._bus.request(
+            subjects.rpc(partition, queries.SANDBOX_SCAN), _encoder.encode(question), RPC_TIMEOUT_S
+        )
+        reply = queries.decode_reply(data)
+        if isinstance(reply, queries.Refused):
+            raise Problem(reply.code, reply.detail)
+
+    async def _write(self, caller: Caller, device_id: str, change: Callable[[Device], Device]) -> Device:
+        device = self.get(caller, device_id)
+        now = self._clock.now()
+
+        def changed(known: Device) -> Device:
+            new = change(known)
+            return replace(new, updated_at=now) if new != known else known
+
+        try:
+            return await self._devices.change(key_of(device.tenant, device.id), changed)
+        except KeyMissing:
+            raise Problem("DEVICE_NOT_FOUND") from None
+        except RevisionConflict:
+            raise Problem("CONFLICT") from None
+
+    async def _tell(self, caller: Caller, what: str, device: Device, **details: str) -> None:
+        await self._changes.tell(device.tenant, what, actor=caller.key, target=device.id, device=device.id, **details)
+
+
+def _digits(phone: str, country: str, *, field: str = "phoneNumber") -> str:
+    try:
+        jid = jid_of(phone, country)
+    except NotARecipient:
+        jid = ""
+    user, _, server = jid.partition("@")
+    if server != "s.whatsapp.net":
+        raise Problem("INVALID_RECIPIENT", "A phone number with country code is needed.", field=field)
+    return user

@@ -1,0 +1,67 @@
+"""What an `Idempotency-Key` means: the same key and body is the same message, within a day.
+
+The message id is remembered before the command is published. So a repeat, also of a request that died in between,
+and also at the same moment on another replica, publishes under the same id or not at all.
+"""
+
+import hashlib
+
+import msgspec
+
+from kurir.api.problems import Problem
+from kurir.contracts import ids
+from kurir.contracts.records import Idempotent
+from kurir.runtime import keyvalue
+from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.clock import Clock
+from kurir.runtime.keyvalue import KeyExists, RevisionConflict
+
+BUCKET = "idempotency"
+MAX_KEY_LENGTH = 255
+
+_decoder = msgspec.json.Decoder(Idempotent)
+_encoder = msgspec.json.Encoder()
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What a key stands for; with `record.accepted` there is nothing left to publish."""
+
+    key: str
+    record: Idempotent
+    revision: int
+
+
+class IdempotencyKeys:
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    async def remember(self, tenant: str, caller_key: str, body_digest: str) -> Remembered:
+        """The message that `caller_key` stands for, new or known.
+
+        Raises Problem IDEMPOTENCY_CONFLICT when the key was used with another body, or PublishError.
+        """
+        if not 1 <= len(caller_key) <= MAX_KEY_LENGTH:
+            raise Problem(
+                "VALIDATION_ERROR", f"Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters.", field="Idempotency-Key"
+            )
+        key = keyvalue.key_of(tenant, hashlib.sha256(caller_key.encode()).hexdigest())
+        record = Idempotent(message_id=ids.uuid7(), body_digest=body_digest, at=self._clock.now())
+        try:
+            return Remembered(key, record, await keyvalue.create(self._bus, BUCKET, key, _encoder.encode(record)))
+        except KeyExists:
+            stored = await keyvalue.read(self._bus, BUCKET, key)
+        if stored is None:  # ran out at this very moment
+            return await self.remember(tenant, caller_key, body_digest)
+        known = _decoder.decode(stored.data)
+        if known.body_digest != body_digest:
+            raise Problem("IDEMPOTENCY_CONFLICT", field="Idempotency-Key")
+        return Remembered(key, known, stored.seq)
+
+    async def accepted(self, remembered: Remembered) -> None:
+        """Note that the command is stored. Should this fail, a repeat publishes again under the same id: harmless."""
+        record = msgspec.structs.replace(remembered.record, accepted=True)
+        try:
+            await keyvalue.put(self._bus, BUCKET, remembered.key, _encoder.encode(record), revision=remembered.revision)
+        except (RevisionConflict, PublishError):
+            return

@@ -1,0 +1,191 @@
+"""What callers send to `/messages/send-…`, and the content that it becomes. Pure."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from kurir.api.problems import Problem
+from kurir.contracts.commands import Priority
+from kurir.contracts.content import (
+    Audio,
+    Contact,
+    ContactCard,
+    Content,
+    Document,
+    Image,
+    Location,
+    Media,
+    MessageKey,
+    Poll,
+    Quote,
+    Reaction,
+    Sticker,
+    Text,
+    Video,
+)
+
+MediaKind = Literal["image", "video", "audio", "document", "sticker"]
+Caption = Annotated[str, Meta(max_length=4096)]
+WhatsAppId = Annotated[str, Meta(min_length=1, max_length=128)]
+Seconds = Annotated[int, Meta(ge=1, le=30 * 24 * 3600)]
+Option = Annotated[str, Meta(min_length=1, max_length=100)]
+Jid = Annotated[str, Meta(max_length=64)]
+
+
+class QuoteIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """The message to answer: `messageId` is WhatsApp's (`3EB0…`), `text` is shown above the answer."""
+
+    message_id: WhatsAppId
+    from_me: bool = False
+    participant: Jid | None = None
+    text: Annotated[str, Meta(max_length=4096)] | None = None
+
+
+class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`to` is a phone number or a group id; `quote` the message to answer, `mentions` whom to name; `sendAt` a time
+    with zone, in the future; after `expiresIn` seconds the message is not sent any more; of what waits for a device,
+    `priority` high goes first and bulk last."""
+
+    device_id: str
+    to: Annotated[str, Meta(min_length=1, max_length=64)]
+    quote: QuoteIn | None = None
+    mentions: Annotated[tuple[Jid, ...], Meta(max_length=1024)] = ()
+    send_at: Annotated[datetime, Meta(tz=True)] | None = None
+    priority: Priority = "normal"
+    expires_in: Seconds | None = None
+
+
+class SendText(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+    link_preview: bool = True
+
+
+class SendMedia(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A file, by `url` in JSON or as part `file` of multipart/form-data. What it is, its bytes say: `mimetype` is
+    read and not relied on. `ptt` sends audio as a voice note."""
+
+    kind: MediaKind
+    url: Annotated[str, Meta(min_length=8, max_length=2048)] | None = None
+    caption: Caption | None = None
+    file_name: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    mimetype: Annotated[str, Meta(max_length=127)] | None = None
+    ptt: bool = False
+    view_once: bool = False
+
+
+class SendLocation(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A place, in degrees of WGS 84."""
+
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+    name: Annotated[str, Meta(max_length=255)] | None = None
+    address: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class ContactIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One person; `phones` are digits with country code."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=255)]
+    phones: Annotated[tuple[Annotated[str, Meta(pattern="^[0-9]{5,15}$")], ...], Meta(min_length=1, max_length=10)]
+    organization: Annotated[str, Meta(max_length=255)] | None = None
+    email: Annotated[str, Meta(max_length=255)] | None = None
+    url: Annotated[str, Meta(max_length=2048)] | None = None
+
+
+class SendContact(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    contacts: Annotated[tuple[ContactIn, ...], Meta(min_length=1, max_length=20)]
+
+
+class SendPoll(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A question with 2 to 12 options; `selectable` 0 means any number of answers."""
+
+    question: Annotated[str, Meta(min_length=1, max_length=255)]
+    options: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=100)], ...], Meta(min_length=2, max_length=12)
+    ]
+    selectable: Annotated[int, Meta(ge=0, le=12)] = 1
+
+
+class SendReaction(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An emoji on the message `messageId` (WhatsApp's, `3EB0…`) in the chat `to`; an empty one takes it back."""
+
+    message_id: WhatsAppId
+    emoji: Annotated[str, Meta(max_length=32)]
+    from_me: bool = False
+    participant: Jid | None = None
+
+
+def content_of(request: SendRequest, to: str) -> Content:
+    """The content of a message without a file, to the JID `to`. Raises Problem naming the field."""
+    match request:
+        case SendText():
+            return Text(text=request.text, link_preview=request.link_preview)
+        case SendLocation():
+            return Location(
+                latitude=request.latitude, longitude=request.longitude, name=request.name, address=request.address
+            )
+        case SendContact():
+            return Contact(contacts=tuple(_card(one) for one in request.contacts))
+        case SendPoll():
+            if request.selectable > len(request.options):
+                raise Problem("VALIDATION_ERROR", "There are fewer options than that.", field="selectable")
+            return Poll(question=request.question, options=request.options, selectable=request.selectable)
+        case SendReaction():
+            target = MessageKey(
+                chat=to, whatsapp_id=request.message_id, from_me=request.from_me, participant=request.participant
+            )
+            return Reaction(target=target, emoji=request.emoji)
+    raise TypeError(f"no content for {type(request).__name__}")
+
+
+def quote_of(request: SendRequest, to: str) -> Quote | None:
+    if request.quote is None:
+        return None
+    key = MessageKey(
+        chat=to,
+        whatsapp_id=request.quote.message_id,
+        from_me=request.quote.from_me,
+        participant=request.quote.participant,
+    )
+    return Quote(key=key, text=request.quote.text)
+
+
+def send_media_from_form(fields: dict[str, str]) -> SendMedia:
+    """A SendMedia from the text parts of a form; `quote` is JSON, `mentions` JSON or separated by commas.
+
+    Raises msgspec.ValidationError or msgspec.DecodeError.
+    """
+    given: dict[str, object] = dict(fields)
+    if quote := fields.get("quote"):
+        given["quote"] = msgspec.json.decode(quote)
+    if mentions := fields.get("mentions"):
+        is_json = mentions.lstrip().startswith("[")
+        given["mentions"] = msgspec.json.decode(mentions) if is_json else [m.strip() for m in mentions.split(",")]
+    return msgspec.convert(given, SendMedia, strict=False)
+
+
+def media_content(request: SendMedia, media: Media) -> Content:
+    """The content of a message with a file, which is stored as `media`."""
+    match request.kind:
+        case "image":
+            return Image(media=media, caption=request.caption, view_once=request.view_once)
+        case "video":
+            return Video(media=media, caption=request.caption, view_once=request.view_once)
+        case "audio":
+            return Audio(media=media, voice=request.ptt)
+        case "document":
+            return Document(media=media, caption=request.caption)
+        case "sticker":
+            return Sticker(media=media)
+
+
+def _card(contact: ContactIn) -> ContactCard:
+    return ContactCard(
+        name=contact.name,
+        phones=contact.phones,
+        organization=contact.organization,
+        email=contact.email,
+        url=contact.url,
+    )

@@ -1,0 +1,252 @@
+"""Accepting messages, and telling what became of them.
+
+A message is accepted when its command is stored on the bus, never before. History comes from the database, which
+is behind by moments: a young message is waited for.
+"""
+
+import hashlib
+import time
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from kurir.api.auth import Caller
+from kurir.api.devices.service import Devices
+from kurir.api.dispatch import Dispatch
+from kurir.api.idempotency import IdempotencyKeys
+from kurir.api.messages.requests import SendMedia, SendRequest, content_of, media_content, quote_of
+from kurir.api.messages.store import LIST_TYPES, MessageHistory, cursor_of, position_of
+from kurir.api.messages.views import STATUS_WORDS, MessageView, Page, Story, story_of, view_of
+from kurir.api.problems import Problem
+from kurir.api.rate_limit import SendLimit
+from kurir.api.recipients import NotARecipient, jid_of
+from kurir.contracts import ids
+from kurir.contracts.commands import SendMessage
+from kurir.contracts.content import Content, Media
+from kurir.contracts.events import AnyEvent
+from kurir.contracts.records import Device
+from kurir.runtime.clock import Clock
+
+YOUNG_S = 10.0  # the history is written within a second; ten leave room for a slow one
+AWAIT_YOUNG_S = 1.0
+LOOK_AGAIN_S = 0.05
+FARTHEST = timedelta(days=365)
+
+_encoder = msgspec.json.Encoder()
+
+
+class Accepted(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A message that will be carried out. `timestamp` in milliseconds; `messageId` is not known yet."""
+
+    id: str
+    message_id: None = None
+    device_id: str
+    to: str
+    status: str
+    timestamp: int
+    send_at: datetime | UnsetType = UNSET
+
+
+class Order(Struct, frozen=True):
+    """A request that was found valid. `content` is None while the file of a SendMedia is not stored."""
+
+    caller: Caller
+    device: Device
+    to: str
+    mentions: tuple[str, ...]
+    request: SendRequest
+    content: Content | None
+
+
+class MediaSource(Protocol):
+    """The file of a message, stored when it is asked for. `digest` is the file's, where it is known before."""
+
+    @property
+    def digest(self) -> str: ...
+
+    async def get(self) -> Media: ...
+
+
+class Messages:
+    def __init__(
+        self,
+        clock: Clock,
+        devices: Devices,
+        dispatch: Dispatch,
+        limit: SendLimit,
+        idempotency: IdempotencyKeys,
+        history: MessageHistory,
+    ) -> None:
+        self._clock = clock
+        self._devices = devices
+        self._dispatch = dispatch
+        self._limit = limit
+        self._idempotency = idempotency
+        self._history = history
+
+    def check(self, caller: Caller, request: SendRequest) -> Order:
+        """Whether the caller may send this. Raises Problem naming the field."""
+        device = self._devices.get(caller, request.device_id)
+        country = caller.tenant.country
+        to = _jid(request.to, country, "to")
+        mentions = tuple([_jid(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
+        if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
+            raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
+        content = None if isinstance(request, SendMedia) else content_of(request, to)
+        return Order(caller, device, to, mentions, request, content)
+
+    async def count(self, order: Order) -> dict[str, str]:
+        """Count the message against the device's limit; the headers of the answer. Raises Problem or PublishError."""
+        return await self._limit.hit(order.caller.tenant, order.device)
+
+    async def accept(self, order: Order, idempotency_key: str | None, media: MediaSource | None = None) -> Accepted:
+        """Store the message's command; `media` is asked for the file of a SendMedia when it is needed.
+
+        What was accepted under the same idempotency key before is not sent again. Raises Problem, BacklogFull or
+        another PublishError: then nothing was accepted, except that after an unknown outcome it may have been (the
+        same idempotency key makes a repeat safe).
+        """
+        if idempotency_key is None:
+            return await self._submit(order, ids.uuid7(), self._clock.now(), media)
+        remembered = await self._idempotency.remember(
+            order.caller.tenant.id, idempotency_key, _digest(order.request, media.digest if media else "")
+        )
+        record = remembered.record
+        if record.accepted:
+            return _accepted(order, record.message_id, record.at)
+        accepted = await self._submit(order, record.message_id, record.at, media)
+        await self._idempotency.accepted(remembered)
+        return accepted
+
+    async def show(self, caller: Caller, message_id: str) -> MessageView:
+        """Raises Problem MESSAGE_NOT_FOUND, for another tenant's too, or MongoError."""
+        view = view_of(await self._facts(caller, message_id))
+        if view is None:
+            raise Problem("MESSAGE_NOT_FOUND")
+        return view
+
+    async def story(self, caller: Caller, message_id: str) -> Story:
+        """Raises as `show`."""
+        facts = await self._facts(caller, message_id)
+        attempts = await self._history.attempts(caller.tenant.id, message_id) if facts else []
+        story = story_of(message_id, facts, attempts)
+        if story is None:
+            raise Problem("MESSAGE_NOT_FOUND")
+        return story
+
+    async def page(
+        self,
+        caller: Caller,
+        *,
+        limit: int,
+        cursor: str | None,
+        device_id: str | None,
+        chat: str | None,
+        direction: str | None,
+    ) -> Page:
+        """Messages newest first. Raises Problem or MongoError."""
+        if caller.key.device is not None:
+            device_id = device_id or caller.key.device
+        if device_id is not None:
+            self._devices.get(caller, device_id)
+        facts, next_before = await self._history.page(
+            caller.tenant.id,
+            limit=limit,
+            before=position_of(cursor) if cursor else None,
+            directions=[direction] if direction else list(LIST_TYPES),
+            device=device_id,
+            chat=_jid(chat, caller.tenant.country, "chat") if chat else None,
+        )
+        views = [view for each in facts if (view := view_of(each)) is not None]
+        return Page(messages=views, next=cursor_of(next_before) if next_before is not None else None)
+
+    async def cancel(self, caller: Caller, message_id: str) -> None:
+        """Take back a message that waits for its `sendAt`.
+
+        Raises Problem CONFLICT when its time has come, MESSAGE_NOT_FOUND when there is none, or PublishError.
+        """
+        if not ids.is_token(message_id):
+            raise Problem("MESSAGE_NOT_FOUND")
+        message = await self._dispatch.scheduled(message_id)
+        if message is not None and _is_visible(caller, message.tenant, message.device):
+            if await self._dispatch.cancel(message):
+                return
+        elif message is not None:
+            raise Problem("MESSAGE_NOT_FOUND")
+        else:
+            await self.show(caller, message_id)
+        raise Problem("CONFLICT", "This message is not waiting for its time; it cannot be canceled any more.")
+
+    async def _submit(
+        self, order: Order, message_id: str, accepted_at: datetime, media: MediaSource | None
+    ) -> Accepted:
+        request = order.request
+        content = order.content
+        if content is None:
+            assert isinstance(request, SendMedia)
+            assert media is not None
+            content = media_content(request, await media.get())
+        message = SendMessage(
+            id=message_id,
+            tenant=order.device.tenant,
+            device=order.device.id,
+            to=order.to,
+            content=content,
+            accepted_at=accepted_at,
+            priority=request.priority,
+            quote=quote_of(request, order.to) if request.quote is not None else None,
+            mentions=order.mentions,
+            expires_at=(request.send_at or accepted_at) + timedelta(seconds=request.expires_in)
+            if request.expires_in is not None
+            else None,
+            on_unknown=order.caller.tenant.on_unknown,
+        )
+        await self._dispatch.submit(message, send_at=request.send_at)
+        return _accepted(order, message_id, accepted_at)
+
+    async def _facts(self, caller: Caller, message_id: str) -> list[AnyEvent]:
+        """The facts of a message that the caller may see; of a young one, as soon as the first is written."""
+        deadline = time.monotonic() + AWAIT_YOUNG_S
+        while True:
+            facts = await self._history.facts(caller.tenant.id, message_id)
+            if facts or not self._is_young(message_id) or time.monotonic() >= deadline:
+                break
+            await self._clock.sleep(LOOK_AGAIN_S)
+        return [fact for fact in facts if _is_visible(caller, fact.tenant, fact.device)]
+
+    def _is_young(self, message_id: str) -> bool:
+        created_ms = ids.created_at_ms(message_id)
+        return created_ms is not None and abs(self._clock.time() - created_ms / 1000) < YOUNG_S
+
+
+def _jid(text: str, country: str, field: str) -> str:
+    try:
+        return jid_of(text, country)
+    except NotARecipient:
+        raise Problem("INVALID_RECIPIENT", field=field) from None
+
+
+def _accepted(order: Order, message_id: str, at: datetime) -> Accepted:
+    send_at = order.request.send_at
+    return Accepted(
+        id=message_id,
+        device_id=order.device.id,
+        to=order.to,
+        status=STATUS_WORDS["queued" if send_at is None else "scheduled"],
+        timestamp=round(at.timestamp() * 1000),
+        send_at=send_at if send_at is not None else UNSET,
+    )
+
+
+def _digest(request: SendRequest, file_digest: str) -> str:
+    """What makes two requests the same: their kind and fields, and of an uploaded file its bytes."""
+    digest = hashlib.sha256(type(request).__name__.encode())
+    digest.update(_encoder.encode(request))
+    digest.update(file_digest.encode())
+    return digest.hexdigest()
+
+
+def _is_visible(caller: Caller, tenant: str, device: str) -> bool:
+    return tenant == caller.tenant.id and caller.key.device in (None, device)

@@ -1,0 +1,89 @@
+"""Everything the api is made of, opened in order and closed in reverse."""
+
+from msgspec import Struct
+
+from kurir.api.auth import Authenticator
+from kurir.api.changes import Changes
+from kurir.api.devices.service import Devices
+from kurir.api.dispatch import Dispatch
+from kurir.api.idempotency import IdempotencyKeys
+from kurir.api.live.feed import DeviceFeed
+from kurir.api.media.service import MediaStore
+from kurir.api.messages.service import Messages
+from kurir.api.messages.store import MessageHistory
+from kurir.api.rate_limit import SendLimit
+from kurir.api.settings import ApiSettings
+from kurir.api.tenants.service import Tenants
+from kurir.api.webhooks.service import Webhooks
+from kurir.contracts.records import ApiKey, Device, Endpoint, EndpointState, Session, Tenant
+from kurir.contracts.streams import MEDIA_BUCKET
+from kurir.runtime.addresses import AddressGuard
+from kurir.runtime.broker import Bus
+from kurir.runtime.egress import Egress, EgressPolicy
+from kurir.runtime.mongo import Mongo
+from kurir.runtime.objects import ObjectStore
+from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import MasterKey
+from kurir.runtime.service import Lifetime
+
+
+class Services(Struct, frozen=True):
+    """What handlers may ask for."""
+
+    authenticator: Authenticator
+    devices: Devices
+    messages: Messages
+    webhooks: Webhooks
+    tenants: Tenants
+    media: MediaStore
+    feed: DeviceFeed
+
+
+async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Services:
+    """Read what is kept on the bus and build the services over it; `life` closes them.
+
+    MongoDB is not waited for. Raises MasterKeyRefused, ValueError for an allow-list that cannot be read, or
+    TimeoutError when the buckets do not exist or cannot be read.
+    """
+    master_key = MasterKey.load(settings)
+    allowed = settings.egress_allowed
+    webhook_guard = AddressGuard.parse(allowed)
+    # A medium is public to whoever knows its URL, so plain HTTP gives nothing away; a webhook's body is not.
+    media_guard = AddressGuard.parse(allowed, require_https=False)
+
+    tenants = Registry(bus, "tenants", Tenant)
+    keys = Registry(bus, "keys", ApiKey)
+    devices = Registry(bus, "devices", Device)
+    sessions = Registry(bus, "sessions", Session)
+    endpoints = Registry(bus, "endpoints", Endpoint)
+    endpoint_states = Registry(bus, "endpoint_state", EndpointState)
+    for registry in (tenants, keys, devices, sessions, endpoints, endpoint_states):
+        await registry.start()
+        life.on_stop(f"registry {registry.bucket}", registry.stop)
+        life.health.ready_when(registry.bucket, lambda registry=registry: registry.is_current)  # type: ignore[misc]
+
+    mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-api")
+    life.on_stop("mongo", mongo.close)
+    egress = Egress(EgressPolicy(guard=media_guard))
+    life.on_stop("egress", egress.close)
+    feed = DeviceFeed(devices, sessions)
+
+    dispatch = Dispatch(bus, life.clock)
+    changes = Changes(bus, life.clock)
+    device_service = Devices(bus, life.clock, dispatch, changes, devices, sessions, settings.default_engine)
+    return Services(
+        authenticator=Authenticator(keys, tenants),
+        devices=device_service,
+        messages=Messages(
+            life.clock,
+            device_service,
+            dispatch,
+            SendLimit(bus),
+            IdempotencyKeys(bus, life.clock),
+            MessageHistory(mongo),
+        ),
+        webhooks=Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard),
+        tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
+        media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
+        feed=feed,
+    )

@@ -1,0 +1,100 @@
+"""Tenants and keys as operators see them."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kurir.contracts.commands import OnUnknown
+from kurir.contracts.records import ApiKey, Tenant
+
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Country = Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+
+
+class NewTenant(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`country` is where numbers without country code are read, `ratePerMinute` messages a minute and device."""
+
+    name: Name
+    email: str | None = None
+    plan: str = "standard"
+    country: Country = "ID"
+    rate_per_minute: PerMinute = 30
+    on_unknown: OnUnknown = "report"
+    max_devices: Count = 100
+    max_endpoints: Count = 100
+
+
+class TenantChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What is absent stays. A tenant that is not active is refused with 403; what it has is kept."""
+
+    name: Name | UnsetType = UNSET
+    email: str | UnsetType | None = UNSET
+    plan: str | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    rate_per_minute: PerMinute | UnsetType = UNSET
+    on_unknown: OnUnknown | UnsetType = UNSET
+    max_devices: Count | UnsetType = UNSET
+    max_endpoints: Count | UnsetType = UNSET
+    active: bool | UnsetType = UNSET
+
+
+class TenantView(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    name: str
+    email: str | None
+    plan: str
+    country: str
+    rate_per_minute: int
+    on_unknown: OnUnknown
+    max_devices: int
+    max_endpoints: int
+    active: bool
+    created_at: datetime
+
+
+class NewKey(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`deviceId` binds the key to one device."""
+
+    name: Name = "default"
+    device_id: str | None = None
+
+
+class KeyView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A key. `apiKey` is there once, in the answer that made it; `hint` is its end."""
+
+    id: str
+    name: str
+    hint: str
+    created_at: datetime
+    device_id: str | None = None
+    api_key: str | UnsetType = UNSET
+
+
+def view_of(tenant: Tenant) -> TenantView:
+    return TenantView(
+        id=tenant.id,
+        name=tenant.name,
+        email=tenant.email,
+        plan=tenant.plan,
+        country=tenant.country,
+        rate_per_minute=tenant.rate_per_minute,
+        on_unknown=tenant.on_unknown,
+        max_devices=tenant.max_devices,
+        max_endpoints=tenant.max_endpoints,
+        active=tenant.active,
+        created_at=tenant.created_at,
+    )
+
+
+def key_view_of(key: ApiKey, api_key: str | None = None) -> KeyView:
+    return KeyView(
+        id=key.id,
+        name=key.name,
+        hint=key.hint,
+        created_at=key.created_at,
+        device_id=key.device,
+        api_key=api_key if api_key is not None else UNSET,
+    )

@@ -1,0 +1,72 @@
+"""`/webhooks`: where events are sent."""
+
+from litestar import Router, delete, get, patch, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, JSONBody
+
+from kurir.api.auth import Caller
+from kurir.api.webhooks.schemas import NewSecret, NewWebhook, RotateSecret, WebhookChange, WebhookView, view_of
+from kurir.api.webhooks.service import Webhooks
+
+
+@get("/")
+async def list_webhooks(caller: NamedDependency[Caller], webhooks: NamedDependency[Webhooks]) -> list[WebhookView]:
+    """All webhooks, oldest first, without their secrets."""
+    return [view_of(endpoint, webhooks.state(endpoint)) for endpoint in webhooks.all(caller)]
+
+
+@post("/")
+async def create_webhook(
+    data: JSONBody[NewWebhook], caller: NamedDependency[Caller], webhooks: NamedDependency[Webhooks]
+) -> WebhookView:
+    """Register a URL. The answer shows the secret, once."""
+    endpoint, secret = await webhooks.create(caller, data)
+    return view_of(endpoint, None, secret)
+
+
+@get("/{webhook_id:str}")
+async def show_webhook(
+    webhook_id: FromPath[str], caller: NamedDependency[Caller], webhooks: NamedDependency[Webhooks]
+) -> WebhookView:
+    """One webhook and its health."""
+    endpoint = webhooks.get(caller, webhook_id)
+    return view_of(endpoint, webhooks.state(endpoint))
+
+
+@patch("/{webhook_id:str}")
+async def change_webhook(
+    webhook_id: FromPath[str],
+    data: JSONBody[WebhookChange],
+    caller: NamedDependency[Caller],
+    webhooks: NamedDependency[Webhooks],
+) -> WebhookView:
+    """Change a webhook, pause it or bring it back."""
+    endpoint = await webhooks.change(caller, webhook_id, data)
+    return view_of(endpoint, webhooks.state(endpoint))
+
+
+@delete("/{webhook_id:str}")
+async def delete_webhook(
+    webhook_id: FromPath[str], caller: NamedDependency[Caller], webhooks: NamedDependency[Webhooks]
+) -> None:
+    """Delete a webhook. What waits for it is not sent."""
+    await webhooks.delete(caller, webhook_id)
+
+
+@post("/{webhook_id:str}/rotate-secret", status_code=200)
+async def rotate_webhook_secret(
+    webhook_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    webhooks: NamedDependency[Webhooks],
+    data: JSONBody[RotateSecret | None] = None,
+) -> NewSecret:
+    """Make a new secret. For 24 hours Standard Webhooks signatures are made with the one before, too."""
+    endpoint, secret, until = await webhooks.rotate_secret(caller, webhook_id, data or RotateSecret())
+    return NewSecret(id=endpoint.id, secret=secret, previous_valid_until=until)
+
+
+routes = (list_webhooks, create_webhook, show_webhook, change_webhook, delete_webhook, rotate_webhook_secret)
+
+
+def router() -> Router:
+    return Router("/webhooks", route_handlers=routes, tags=["Webhooks"])

@@ -1,0 +1,109 @@
+"""Webhooks as callers see them."""
+
+import fnmatch
+import re
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from kurir.contracts.events import EVENT_TYPES
+from kurir.contracts.records import Endpoint, EndpointState, PayloadShape, SignatureScheme
+from kurir.dialects.shapes import ALIASES
+
+Url = Annotated[str, Meta(min_length=8, max_length=2048)]
+Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)]
+Signatures = Annotated[tuple[SignatureScheme, ...], Meta(max_length=4)]
+Secret = Annotated[str, Meta(min_length=8, max_length=128)]
+InFlight = Annotated[int, Meta(ge=1, le=100)]
+
+DEFAULT_EVENTS = tuple(ALIASES.values())
+_NAMES = (*EVENT_TYPES, *ALIASES.values())
+_PATTERN = re.compile(r"[a-z.*_]{1,64}")
+
+
+class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`events` are names such as `message.received` or patterns such as `send.message.*`; absent means
+    message.received, message.status and device.status. Absent `deviceId` means all devices. An absent `secret` is
+    made and shown once."""
+
+    url: Url
+    events: Events = DEFAULT_EVENTS
+    device_id: str | None = None
+    secret: Secret | None = None
+    signatures: Signatures | None = None
+    payload: PayloadShape = "device_gateway"
+    headers: dict[str, str] = {}
+    max_in_flight: InFlight = 10
+
+
+class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What is absent stays. `active: true` also brings back a webhook that was disabled for failing."""
+
+    url: Url | UnsetType = UNSET
+    events: Events | UnsetType = UNSET
+    device_id: str | UnsetType | None = UNSET
+    signatures: Signatures | UnsetType = UNSET
+    payload: PayloadShape | UnsetType = UNSET
+    headers: dict[str, str] | UnsetType = UNSET
+    max_in_flight: InFlight | UnsetType = UNSET
+    active: bool | UnsetType = UNSET
+
+
+class RotateSecret(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An absent `secret` is made and shown once."""
+
+    secret: Secret | None = None
+
+
+class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A webhook. `secret` is there once, in the answer that made it. `disabledReason` says why nothing is sent."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    active: bool
+    created_at: datetime
+    updated_at: datetime
+    signatures: tuple[SignatureScheme, ...]
+    payload: PayloadShape
+    headers: dict[str, str]
+    max_in_flight: int
+    device_id: str | None = None
+    secret: str | UnsetType = UNSET
+    disabled_reason: str | None = None
+    failing_since: datetime | None = None
+
+
+class NewSecret(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The secret, shown once. The one before signs too until `previousValidUntil` (Standard Webhooks)."""
+
+    id: str
+    secret: str
+    previous_valid_until: datetime
+
+
+def is_event_pattern(text: str) -> bool:
+    """Whether `text` names an event, or matches one: a mistyped name would never deliver anything."""
+    return _PATTERN.fullmatch(text) is not None and any(fnmatch.fnmatchcase(name, text) for name in _NAMES)
+
+
+def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None = None) -> WebhookView:
+    # A change of the endpoint since it was disabled is what brings it back.
+    is_disabled = state is not None and state.disabled and state.at >= endpoint.updated_at
+    return WebhookView(
+        id=endpoint.id,
+        url=endpoint.url,
+        events=endpoint.events,
+        active=endpoint.active and not is_disabled,
+        created_at=endpoint.created_at,
+        updated_at=endpoint.updated_at,
+        signatures=endpoint.signatures,
+        payload=endpoint.payload,
+        headers=endpoint.headers,
+        max_in_flight=endpoint.max_in_flight,
+        device_id=endpoint.device,
+        secret=secret if secret is not None else UNSET,
+        disabled_reason=endpoint.disabled_reason or (state.reason if state is not None and is_disabled else None),
+        failing_since=state.failing_since if state is not None else None,
+    )
