@@ -1,20 +1,37 @@
-"""Fixtures for everything that speaks NATS: a fresh server and a connected bus per test."""
+"""Fixtures for everything that speaks NATS: a fresh server and a connected bus per test.
+
+Where Docker answers, every such test runs a second time on the server image of production.
+"""
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import pytest
 
+from kurir.runtime.broker import Bus
+from tests.support.nats_container import NatsContainer, docker_answers
 from tests.support.nats_server import NatsServer
 
-if TYPE_CHECKING:
-    from kurir.runtime.broker import Bus
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "nats_server" in metafunc.fixturenames:
+        servers = [NatsServer, NatsContainer] if docker_answers() else [NatsServer]
+        names = ["process", "container"][: len(servers)]
+        marks = [[], [pytest.mark.containers]][: len(servers)]
+        params = [
+            pytest.param(server, id=name, marks=mark) for server, name, mark in zip(servers, names, marks, strict=True)
+        ]
+        metafunc.parametrize("nats_server", params, indirect=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not docker_answers():
+        terminalreporter.write_line("no Docker here: NATS tests ran on the nats-server binary alone, not on its image")
 
 
 @pytest.fixture
-async def nats_server() -> AsyncIterator[NatsServer]:
+async def nats_server(request: pytest.FixtureRequest) -> AsyncIterator[NatsServer]:
     """A nats-server of this test alone, with JetStream and an empty store."""
-    server = NatsServer()
+    server: NatsServer = getattr(request, "param", NatsServer)()
     await server.start()
     try:
         yield server
@@ -23,10 +40,8 @@ async def nats_server() -> AsyncIterator[NatsServer]:
 
 
 @pytest.fixture
-async def bus(nats_server: NatsServer) -> "AsyncIterator[Bus]":
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
     """A bus connected to `nats_server`; no stream exists yet (see kurir.runtime.topology.apply)."""
-    from kurir.runtime.broker import Bus
-
     connected = await Bus.connect(nats_server.url, name="test")
     try:
         yield connected
