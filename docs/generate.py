@@ -3,13 +3,12 @@
 `python -m docs.generate` writes them, `--check` fails when one differs from what the code says.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import yaml
 
-from kurir.api.openapi import document as openapi_document
+from kurir.api.documents.openapi import document_bytes as openapi_bytes
 from kurir.contracts.asyncapi import document as asyncapi_document
 
 HERE = Path(__file__).parent
@@ -22,7 +21,7 @@ def generated() -> dict[Path, str]:
         HERE / "asyncapi.yaml": yaml.safe_dump(
             asyncapi_document(VERSION), sort_keys=False, allow_unicode=True, width=110
         ),
-        HERE / "openapi.json": json.dumps(openapi_document(), indent=2, ensure_ascii=False) + "\n",
+        HERE / "openapi.json": openapi_bytes().decode(),
     }
 
 
