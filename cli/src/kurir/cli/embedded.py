@@ -49,6 +49,7 @@ def service_environment(settings: UpSettings) -> dict[str, str]:
         "KURIR_ENVIRONMENT": "demo",
         "KURIR_MASTER_KEY_FILE": str(_master_key_file(settings.state)),
         "KURIR_API_PORT": str(settings.api_port),
+        "KURIR_PUBLIC_URL": f"http://127.0.0.1:{settings.api_port}",
         "KURIR_SHARDS": str(settings.shards),
         "KURIR_NODE_NAME": "node-1",
         "KURIR_DEVICE_STORE_DIR": str((settings.state / "devices").absolute()),
