@@ -5,37 +5,19 @@ back while nobody reads. Neither decides when to run: see egress.py.
 """
 
 import asyncio
-import functools
 import os
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Any
 
 import certifi
 import pycurl
 
 from kurir.runtime.addresses import AddressGuard
-
-Kind = Literal[
-    "request",  # the URL or a header cannot be sent
-    "guard",  # the address, or plain HTTP to it, is not allowed
-    "dns",
-    "connect",
-    "tls",
-    "timeout",
-    "reset",  # the connection ended before the answer was whole
-    "protocol",  # the answer is not HTTP as we accept it
-    "too_large",
-    "redirects",
-    "busy",  # too many requests wait here already
-    "canceled",  # this Egress was closed
-]
-
-Origin = tuple[bool, str, int]  # TLS or not, host, port
+from kurir.runtime.outgoing import Kind, Target, TransportFailure
 
 _HEADER_BYTES = 32_768  # of one answer; common servers stop at 8 to 16 kB
 _UNREAD_BYTES = 262_144  # of a download, then the sender is made to wait
@@ -43,28 +25,10 @@ _DNS_CACHE_S = 120  # longer than the resolver's own answers live, so that libcu
 
 _CONNECTION_LIFE_S = 300  # a receiver whose name moved is followed within this, however busy its connection
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _SUPPRESS_CONNECT_HEADERS = 265  # a name that pycurl does not have; curl/curl.h
 _REFUSE_SOCKET: int = pycurl.SOCKET_BAD
 _PAUSE: int = pycurl.WRITEFUNC_PAUSE
-_CONNECTION_HEADERS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
 _KINDS: dict[int, Kind] = {
     pycurl.E_URL_MALFORMAT: "request",
     pycurl.E_COULDNT_RESOLVE_HOST: "dns",
@@ -84,33 +48,6 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-class TransportFailure(Exception):
-    """No whole answer came. `detail` is for people; it names no secret of ours.
-
-    `address` is the peer's when one was reached or refused, `status` is there when the answer had begun.
-    """
-
-    def __init__(
-        self,
-        kind: Kind,
-        detail: str,
-        *,
-        address: str | None = None,
-        milliseconds: float = 0.0,
-        status: int | None = None,
-    ) -> None:
-        super().__init__(f"{kind}: {detail}")
-        self.kind: Kind = kind
-        self.detail = detail
-        self.address = address
-        self.milliseconds = milliseconds
-        self.status = status
-
-
-class TooLarge(TransportFailure):
-    """The download is larger than the caller takes."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """A whole answer, or its beginning when `truncated`. Times: Unix seconds, and milliseconds it took."""
@@ -122,7 +59,7 @@ class Answer:
     milliseconds: float
     started_at: float
     reused_connection: bool
-    header_lines: tuple[bytes, ...]
+    header_lines: Sequence[bytes]
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -152,7 +89,6 @@ class Exchange:
         self._guard = policy.guard
         self._proxied = bool(policy.proxy)
         self._ready: asyncio.Future[None] | None = None
-        self.header_lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
@@ -176,11 +112,11 @@ class Exchange:
         ):
             curl.setopt(option, value)
 
-    def _reset(self, target: "Target", lines: list[bytes]) -> None:
+    def _reset(self, target: Target, lines: list[bytes]) -> None:
         self.target = target
         self.has_ended = False
         self._has_started = False
-        self.header_lines.clear()
+        self.header_lines: list[bytes] = []
         self._header_bytes = 0
         self._opened: str | None = None
         self._refused: tuple[str, str] | None = None
@@ -270,10 +206,14 @@ class Exchange:
         raise NotImplementedError
 
 
+class TooLarge(TransportFailure):
+    """The download is larger than the caller takes."""
+
+
 class Post(Exchange):
     """A request whose short answer is kept. Used again for the next one."""
 
-    def begin(self, target: "Target", lines: list[bytes], body: bytes, response_cap: int) -> None:
+    def begin(self, target: Target, lines: list[bytes], body: bytes, response_cap: int) -> None:
         self._reset(target, lines)
         self._parts: list[bytes] = []
         self._room = response_cap
@@ -289,7 +229,7 @@ class Post(Exchange):
             milliseconds=self.milliseconds,
             started_at=self.started_at,
             reused_connection=self._opened is None,
-            header_lines=tuple(self.header_lines),
+            header_lines=self.header_lines,
         )
 
     def _failure_of(self, code: int, words: str) -> TransportFailure | None:
@@ -305,7 +245,7 @@ class Post(Exchange):
 class Download(Exchange):
     """A GET whose headers are here and whose body is read by `async for chunk in download`."""
 
-    def __init__(self, policy: EgressPolicy, target: "Target", lines: list[bytes], max_bytes: int) -> None:
+    def __init__(self, policy: EgressPolicy, target: Target, lines: list[bytes], max_bytes: int) -> None:
         super().__init__(policy)
         self._reset(target, lines)
         self._max_bytes = max_bytes
@@ -433,77 +373,6 @@ class _HandedSocket:
 
     def __del__(self) -> None:
         os.close(self._fd)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A URL in its normal form, and whom it names: a host in lower case and punycode, addresses in brackets."""
-
-    url: str
-    tls: bool
-    host: str
-    port: int
-    is_literal: bool
-
-    @property
-    def origin(self) -> Origin:
-        return self.tls, self.host, self.port
-
-
-@functools.lru_cache(maxsize=4096)
-def target_of(url: str) -> Target:
-    """Taken apart by libcurl itself, so that what is judged is what is called. Raises TransportFailure."""
-    try:
-        parsed = pycurl.CurlUrl()
-        parsed.setpart(pycurl.UPART_URL, url.encode(), pycurl.U_URLENCODE)
-        if parsed.scheme not in ("http", "https"):
-            raise TransportFailure("request", f"{parsed.scheme} is not http or https")
-        normal = parsed.getpart(pycurl.UPART_URL, pycurl.U_PUNYCODE)
-        host = parsed.getpart(pycurl.UPART_HOST, pycurl.U_PUNYCODE).lower()
-        port = int(parsed.getpart(pycurl.UPART_PORT, pycurl.U_DEFAULT_PORT))
-    except (pycurl.error, UnicodeError) as error:
-        raise TransportFailure("request", f"not a URL we can call: {error.args[-1]}") from None
-    return Target(normal, parsed.scheme == "https", host, port, _is_address(host.strip("[]")))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def header_refusal(name: str, value: str) -> str | None:
-    """Why a header cannot be sent with a request, in a sentence; None when it can. For checks before storing it."""
-    if refusal := _name_refusal(name):
-        return refusal
-    if value.isprintable() or not _CONTROL_CHARACTER.search(value):
-        return None
-    return f"the value of {name} holds control characters"
-
-
-@functools.lru_cache(maxsize=4096)
-def _name_refusal(name: str) -> str | None:
-    if name.lower() in _CONNECTION_HEADERS:
-        return f"{name} is set by the connection itself"
-    return None if _TOKEN.fullmatch(name) else f"{name!r} is no header name"
-
-
-def header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:
-    """As libcurl takes them. Raises TransportFailure when one must not be sent."""
-    lines = []
-    has_content_type = False
-    for name, value in headers:
-        if refusal := header_refusal(name, value):
-            raise TransportFailure("request", f"header: {refusal}")
-        has_content_type = has_content_type or name.lower() == "content-type"
-        # libcurl takes "Name:" as an order to leave the header out, and "Name;" as the header with no value.
-        line = f"{name}: {value}" if value.strip() else f"{name};"
-        lines.append(line.encode(errors="replace"))
-    if not has_content_type:
-        lines.append(b"Content-Type:")  # libcurl would claim a form
-    return lines
 
 
 def _status(lines: list[bytes]) -> int:

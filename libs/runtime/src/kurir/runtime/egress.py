@@ -15,21 +15,9 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
-from kurir.runtime.curl_exchange import (
-    Answer,
-    Download,
-    EgressPolicy,
-    Exchange,
-    Origin,
-    Post,
-    Target,
-    TooLarge,
-    TransportFailure,
-    header_lines,
-    header_refusal,
-    target_of,
-)
+from kurir.runtime.curl_exchange import Answer, Download, EgressPolicy, Exchange, Post, TooLarge
 from kurir.runtime.curl_loop import CurlLoop
+from kurir.runtime.outgoing import Origin, Target, TransportFailure, header_lines, header_refusal, target_of
 from kurir.runtime.resolver import Addresses, NameNotResolved, Resolver
 
 __all__ = ["Answer", "Download", "Egress", "EgressPolicy", "TooLarge", "TransportFailure", "header_refusal"]
