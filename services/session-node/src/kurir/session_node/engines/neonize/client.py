@@ -9,13 +9,16 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kurir.contracts.content import Address, kind_of, media_of
+import msgspec
+
+from kurir.contracts.content import kind_of, media_of
 from kurir.contracts.states import Reason
 from kurir.session_node.engines.engine import (
     Capability,
@@ -24,6 +27,7 @@ from kurir.session_node.engines.engine import (
     Observation,
     OutcomeUnknown,
     Outgoing,
+    ReceiptSeen,
     Report,
     SendFailed,
     SendOrder,
@@ -32,6 +36,7 @@ from kurir.session_node.engines.engine import (
     StateChanged,
 )
 from kurir.session_node.engines.neonize import library as lib
+from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.device_store import DeviceStore
 from kurir.session_node.engines.neonize.gate import Gate
 from kurir.session_node.engines.neonize.library import Library, Opening
@@ -49,11 +54,13 @@ CALL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 25.0
 MAX_MEDIA_BYTES = 100 * 1024 * 1024  # the library takes and gives media whole, in memory
 MAX_TYPING_S = 25.0
+LEAVE_TIMEOUT_S = 120.0  # Go gives a proxy a minute to answer, the kernel two for a connection
 PATIENCE_S = 180.0  # whatsmeow waits longer after each failure; a new client starts afresh
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 CALLS_HEADROOM = 32
 PAIRINGS_AT_ONCE = 4
 CHUNK_BYTES = 256 * 1024
+SENT_REMEMBERED = 1000
 
 
 class NeonizeEngine:
@@ -94,6 +101,7 @@ class NeonizeEngine:
         self._load = load
         self._library: Library | None = None
         self._sessions: dict[tuple[str, str], NeonizeSession] = {}
+        self._leaving: dict[tuple[str, str], Link] = {}
 
     @property
     def library(self) -> Library:
@@ -121,7 +129,21 @@ class NeonizeEngine:
 
     async def stop(self) -> None:
         await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
+        for link in self._leaving.values():
+            link.abandon()
         self.workers.stop()
+
+    async def leave(self, key: tuple[str, str], link: Link) -> None:
+        """Stop a device's link; one that hangs in a dial is remembered until it is gone."""
+        await link.stop()
+        if not await link.gone(0):
+            self._leaving[key] = link
+
+    async def left(self, key: tuple[str, str]) -> None:
+        """Wait for the device's former link: connected late, it would take the connection from the next one."""
+        link = self._leaving.pop(key, None)
+        if link is not None and not await link.gone(LEAVE_TIMEOUT_S):
+            log.warning("a former client of device %s still hangs in its dial", key[1])
 
     def closed(self, session: "NeonizeSession") -> None:
         if self._sessions.get(session.key) is session:
@@ -148,6 +170,10 @@ class NeonizeSession:
         self._over = False
         self._me = StateChanged(state="connected")
         self._turn = asyncio.Lock()
+        self._sending = False
+        self._sent_lately: OrderedDict[str, None] = OrderedDict()
+        self._early: list[ReceiptSeen] = []
+        self._people = AddressBook()
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")
@@ -178,7 +204,13 @@ class NeonizeSession:
             ).SerializeToString()
             if order.typing_ms > 0:
                 await self._type(link, to, order.typing_ms / 1000)
-            return await self._send(link, order.to, to, message)
+            self._sending = True
+            try:
+                return await self._send(link, order.to, to, message)
+            finally:
+                self._sending = False
+                # Once the caller has its answer.
+                asyncio.get_running_loop().call_soon(self._tell_early)
 
     async def _send(self, link: Link, to_text: str, to: bytes, message: bytes) -> Sent:
         from kurir.session_node.engines.neonize import from_whatsapp
@@ -188,11 +220,9 @@ class NeonizeSession:
             answer = await link.call(self._engine.library.send_message, to, message, timeout_s=SEND_TIMEOUT_S)
         except TimeoutError as error:
             raise OutcomeUnknown(f"no answer within {SEND_TIMEOUT_S:.0f} s") from error
-        server = to_text.partition("@")[2]
-        chat = Address(
-            jid=to_text, pn=to_text if server == "s.whatsapp.net" else None, lid=to_text if server == "lid" else None
-        )
-        return from_whatsapp.sent(answer, chat)
+        sent = from_whatsapp.sent(answer, to_text)
+        self._remember(sent.whatsapp_id)
+        return msgspec.structs.replace(sent, chat=self._people.complete(sent.chat))
 
     async def _upload(self, link: Link, media: Outgoing | None, media_type: int) -> Any:
         from kurir.session_node.engines.neonize import from_whatsapp
@@ -343,6 +373,7 @@ class NeonizeSession:
         )
         retry_s = FIRST_RETRY_S
         while not self._over:
+            await self._engine.left(self.key)
             self._link_is_over = asyncio.get_running_loop().create_future()
             link = self._link = Link(self._engine.library, self._engine.workers, self._engine.gate, opening, self._hear)
             link.ended.add_done_callback(partial(_pass_on, self._link_is_over))
@@ -353,7 +384,7 @@ class NeonizeSession:
                 why = await self._link_is_over
             finally:
                 self._lose()
-                await asyncio.shield(link.stop())
+                await asyncio.shield(self._engine.leave(self.key, link))
             if self._over:
                 return
             reason: Reason = "connection_lost" if self._was_connected else "server_unavailable"
@@ -383,11 +414,12 @@ class NeonizeSession:
         if kind == lib.MESSAGE:
             received = from_whatsapp.received(data, self._own_jids(), self._attachment)
             if received is not None:
-                self._tell(received)
+                chat, sender = self._people.complete(received.chat), self._people.complete(received.sender)
+                self._tell(msgspec.structs.replace(received, chat=chat, sender=sender))
         elif kind == lib.RECEIPT:
             receipt = from_whatsapp.receipt(data)
             if receipt is not None:
-                self._tell(receipt)
+                self._hear_receipt(receipt)
         elif kind == lib.DEVICE:
             self._me = from_whatsapp.connected(data)
         elif kind in (lib.CONNECTED, lib.KEEPALIVE_RESTORED):
@@ -400,6 +432,27 @@ class NeonizeSession:
             final = from_whatsapp.final_state(kind, data, datetime.now(UTC))
             if final is not None:
                 self._end(final)
+
+    def _hear_receipt(self, receipt: ReceiptSeen) -> None:
+        """Report a receipt, but never before the send that it is for has returned."""
+        if self._sending and not self._sent_lately.keys() & set(receipt.whatsapp_ids):
+            self._early.append(receipt)
+        else:
+            self._tell_receipt(receipt)
+
+    def _tell_early(self) -> None:
+        early, self._early = self._early, []
+        for receipt in early:
+            self._tell_receipt(receipt)
+
+    def _tell_receipt(self, receipt: ReceiptSeen) -> None:
+        chat, sender = self._people.complete(receipt.chat), self._people.complete(receipt.sender)
+        self._tell(msgspec.structs.replace(receipt, chat=chat, sender=sender))
+
+    def _remember(self, whatsapp_id: str) -> None:
+        self._sent_lately[whatsapp_id] = None
+        if len(self._sent_lately) > SENT_REMEMBERED:
+            self._sent_lately.popitem(last=False)
 
     def _gain(self) -> None:
         self._stop_waiting()

@@ -317,13 +317,19 @@ def _words(message: Any) -> str | None:
 # --- answers of a send -------------------------------------------------------------------------------------------
 
 
-def sent(answer: bytes, to: Address) -> Sent:
-    """What became of a message. Raises SendFailed, OutcomeUnknown or NotConnected by the library's error text."""
+def sent(answer: bytes, to: str) -> Sent:
+    """What became of a message to the JID `to`: its chat is named as we named it, with the hidden id if that was used.
+
+    Raises SendFailed, OutcomeUnknown or NotConnected by the library's error text.
+    """
     result = neonize.SendMessageReturnFunction.FromString(answer)
     if result.Error:
         raise send_failure(result.Error)
     response = result.SendResponse
-    return Sent(whatsapp_id=response.ID, sent_at=moment(response.Timestamp), chat=to)
+    server = to.partition("@")[2]
+    hidden = jid_text(response.Chat) if response.Chat.Server == "lid" else None
+    chat = Address(jid=to, pn=to if server == "s.whatsapp.net" else None, lid=to if server == "lid" else hidden)
+    return Sent(whatsapp_id=response.ID, sent_at=moment(response.Timestamp), chat=chat)
 
 
 # Texts of whatsmeow's errors (errors.go, send.go, request.go), first match counts. A reason is for messages that were
@@ -336,6 +342,8 @@ _FAILURES: tuple[tuple[str, Reason | None, float | None], ...] = (
     (r"no LID found|not on whatsapp", "not_on_whatsapp", None),
     (r"timed out waiting for message send response", None, None),
     (r"disconnected before message send returned", None, None),
+    (r"not participating in that group|not a participant", "group_left", None),
+    (r"that group does not exist", "invalid_recipient", None),
     (r"group members.*(?:forbidden|item-not-found|not-authorized|40[134])", "group_left", None),
     (r"unknown (?:user )?server|invalid (?:recipient|jid)|recipient JID", "invalid_recipient", None),
     (r"info query timed out|disconnected before info query", "server_unavailable", 10.0),

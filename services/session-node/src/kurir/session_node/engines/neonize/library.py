@@ -83,7 +83,13 @@ class Library(Protocol):
         """Connect, and return when the client was stopped ("") or could not connect (why)."""
         ...
 
-    def stop_client(self, client: bytes) -> None: ...
+    def disconnect(self, client: bytes) -> None:
+        """Close the connection; waits for a dial that is under way."""
+        ...
+
+    def stop_client(self, client: bytes) -> None:
+        """Take the client out of the library; `run_client` returns then."""
+        ...
 
     def send_message(self, client: bytes, to: bytes, message: bytes) -> bytes: ...
 
@@ -192,6 +198,9 @@ class GoLibrary:
         finally:
             self._listeners.pop(client, None)
         return error.decode(errors="replace")
+
+    def disconnect(self, client: bytes) -> None:
+        self._go.Disconnect(client)
 
     def stop_client(self, client: bytes) -> None:
         self._go.Stop(client)

@@ -7,7 +7,6 @@ and who owns the link opens another one for everything else.
 
 import asyncio
 import contextlib
-import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -18,12 +17,10 @@ from kurir.session_node.engines.neonize.gate import Gate
 from kurir.session_node.engines.neonize.library import DEVICE, Library, Opening
 from kurir.session_node.engines.neonize.workers import Workers
 
-log = logging.getLogger(__name__)
-
 Answer = TypeVar("Answer")
 
 OPEN_HOLD_S = 1.0  # opening writes the maps within some 100 ms; a dial that hangs must not hold back all others
-STOP_HOLD_S = 3.0  # a stop waits for a dial that hangs
+STOP_WAIT_S = 5.0
 EVENTS_IN_FLIGHT = 1000  # behind them the client's own queue of 100 fills, and then its socket
 
 
@@ -46,6 +43,7 @@ class Link:
         self._room = threading.Semaphore(EVENTS_IN_FLIGHT)
         self._opened = False
         self._stopped = False
+        self._leaving: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Begin to connect, alone in the library until the client has registered itself there."""
@@ -72,21 +70,34 @@ class Link:
             return await self._gate.read(guarded)
 
     async def stop(self) -> None:
-        """Disconnect and take the client out of the library; nothing is heard of it any more. Idempotent."""
-        if self._stopped:
-            return
+        """Disconnect and take the client out of the library; nothing is heard of it any more. Idempotent.
+
+        Returns after STOP_WAIT_S even if the client still hangs in a dial; `gone` says when it has left.
+        """
         self._stopped = True
-        if not self._opened:
-            return
-        # A client that is stopped before it has registered itself would connect afterwards, with nobody to stop it.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._registered.wait(), OPEN_HOLD_S)
+        if self._opened and self._leaving is None:
+            self._leaving = self._loop.create_task(self._leave())
+        await self.gone(STOP_WAIT_S)
+
+    async def gone(self, timeout_s: float) -> bool:
+        """True when the library has forgotten the client, at the latest after `timeout_s`."""
+        if self._leaving is None:
+            return True
+        done, _ = await asyncio.wait({self._leaving}, timeout=timeout_s)
+        return bool(done)
+
+    def abandon(self) -> None:
+        """Wait no longer for the client to leave: the process is about to end."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    async def _leave(self) -> None:
+        # Stopped before it has registered itself, the client would connect afterwards with nobody to stop it. And a
+        # stop waits for a dial that hangs, which must not happen while the maps are held.
+        await self._registered.wait()
+        await self._gate.read(lambda: self._library.disconnect(self._name))
         async with self._gate.write():
-            try:
-                async with asyncio.timeout(STOP_HOLD_S):
-                    await self._workers.run(lambda: self._library.stop_client(self._name))
-            except TimeoutError:
-                log.warning("a WhatsApp client did not stop in %s s; it is left behind", STOP_HOLD_S)
+            await self._workers.run(lambda: self._library.stop_client(self._name))
 
     # --- called in Go's threads ---------------------------------------------------------------------------------------
 
