@@ -117,6 +117,11 @@ class Pull:
             if batch:
                 yield batch
 
+    def wake(self) -> None:
+        """Let a `next_batch` that waits return now, with what there is."""
+        if self._waiter is not None:
+            _wake(self._waiter)
+
     def ask_more(self) -> None:
         """Ask the server for as many messages as there is room for, if that is worth a request."""
         if not self._is_open or self._is_gone or not self._connection.is_usable:
@@ -146,7 +151,7 @@ class Pull:
         for message in self._ready:
             message.nak()
         self._ready.clear()
-        self._wake_waiter()
+        self.wake()
 
     def _receive(self, subject: bytes, reply: bytes, headers: bytes, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -172,7 +177,7 @@ class Pull:
         # Anything else ends the request: no such consumer (503 from nobody), a new leader, a limit.
         if code == 409 and "Consumer Deleted" in description:
             self._is_gone = True
-            self._wake_waiter()
+            self.wake()
             return
         if not self._is_complaining:
             self._is_complaining = True
@@ -195,10 +200,6 @@ class Pull:
             self._heard_at = self._loop.time()
         self.ask_more()
         self._watch = self._loop.call_later(HEARTBEAT_S, self._look_after)
-
-    def _wake_waiter(self) -> None:
-        if self._waiter is not None:
-            _wake(self._waiter)
 
 
 class OneShot:

@@ -60,9 +60,11 @@ def command(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
 
 
 def parse_headers(block: bytes) -> dict[str, str]:
-    """Names and values of a header block; the status line is left out."""
+    """Names and values of a header block; the status line is left out, stray line breaks become spaces."""
     headers: dict[str, str] = {}
     for line in block.split(b"\r\n")[1:]:
+        if b"\n" in line or b"\r" in line:
+            line = b" ".join(line.splitlines())
         name, colon, value = line.partition(b":")
         if colon:
             headers[name.strip().decode("utf-8", "replace")] = value.strip().decode("utf-8", "replace")

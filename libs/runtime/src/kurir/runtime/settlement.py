@@ -121,26 +121,27 @@ async def settle(bus: Bus, message: Incoming, handler: Handler) -> Fate:
     except asyncio.CancelledError:
         message.nak()
         raise
-    await conclude(bus, message, fate)
+    return await conclude(bus, message, fate)
+
+
+async def conclude(bus: Bus, message: Incoming, fate: Fate, *, keeps_place: bool = False) -> Fate:
+    """Say the fate to the server and return it. With `keeps_place`, a message to be tried again is left unsettled.
+
+    A message whose dead letter cannot be stored is not given up yet, but tried again.
+    """
+    if isinstance(fate, GivenUp):
+        try:
+            await dead_letter(bus, message, fate.rejected)
+        except PublishError as error:
+            fate = Again(DEAD_LETTER_AGAIN_S, f"dead letter not stored: {error}")
+        else:
+            message.term(fate.rejected.code)
+    elif isinstance(fate, Done):
+        message.ack()
+    if isinstance(fate, Again) and not keeps_place:
+        log.info("message.again", delay_s=fate.delay_s, reason=fate.reason, **_facts(message))
+        message.nak(fate.delay_s)
     return fate
-
-
-async def conclude(bus: Bus, message: Incoming, fate: Fate) -> None:
-    """Say the fate to the server. A message whose dead letter cannot be stored is not given up yet."""
-    match fate:
-        case Done():
-            message.ack()
-        case Again(delay_s, reason):
-            log.info("message.again", delay_s=delay_s, reason=reason, **_facts(message))
-            message.nak(delay_s)
-        case GivenUp(rejected):
-            try:
-                await dead_letter(bus, message, rejected)
-            except PublishError as error:
-                log.warning("message.dead_letter_failed", error=str(error), **_facts(message))
-                message.nak(DEAD_LETTER_AGAIN_S)
-            else:
-                message.term(rejected.code)
 
 
 async def dead_letter(bus: Bus, message: Incoming, rejected: Rejected) -> None:
