@@ -98,7 +98,7 @@ class ManagedProcess:
     def tail(self, lines: int = 20) -> str:
         """The end of the process's output."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+        return "\n".join(line[:300] for line in text.splitlines()[-lines:])
 
     async def _spawn(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)

@@ -252,7 +252,7 @@ class LeaseKeeper:
         self._held[key] = lease
         self._plan(lease)
         self._fence(lease)
-        log.info("lease.claimed", bucket=self._bucket, key=key, token=lease.token)
+        log.info("lease.claimed", bucket=self._bucket, lease=key, epoch=lease.token)
         return lease
 
     async def release(self, key: str) -> None:
@@ -260,7 +260,7 @@ class LeaseKeeper:
         lease = self._forget(key)
         if lease is not None:
             await lease.release()
-            log.info("lease.released", bucket=self._bucket, key=key, token=lease.token)
+            log.info("lease.released", bucket=self._bucket, lease=key, epoch=lease.token)
 
     async def _renew_in_time(self) -> None:
         while True:
@@ -277,7 +277,7 @@ class LeaseKeeper:
         except PublishError as error:
             if lease.key in self._held:
                 self._due_at[lease.key] = _now() + RETRY_S
-            log.warning("lease.not_renewed", key=lease.key, remaining_s=lease.remaining_s(), error=str(error))
+            log.warning("lease.not_renewed", lease=lease.key, remaining_s=lease.remaining_s(), error=str(error))
         except Exception:
             log.exception("lease.renewal_failed", key=lease.key)
             if lease.key in self._held:
@@ -304,7 +304,7 @@ class LeaseKeeper:
             return
         self._forget(lease.key)
         lease.abandon()
-        log.warning("lease.lost", bucket=self._bucket, key=lease.key, token=lease.token, reason=reason)
+        log.warning("lease.lost", bucket=self._bucket, lease=lease.key, epoch=lease.token, reason=reason)
         try:
             self._on_lost(lease)
         except Exception:
@@ -375,7 +375,7 @@ class Leadership:
             try:
                 lease = await self._keeper.claim(self._key)
             except PublishError as error:
-                log.warning("leadership.not_claimed", key=self._key, error=str(error))
+                log.warning("leadership.not_claimed", lease=self._key, error=str(error))
                 lease = None
             if lease is not None:
                 await self._work(lease)
@@ -392,7 +392,7 @@ class Leadership:
             work.cancel()
             _, late = await asyncio.wait([work], timeout=lease.margin_s)
             if late:
-                log.critical("leadership.work_did_not_end", key=self._key, margin_s=lease.margin_s)
+                log.critical("leadership.work_did_not_end", lease=self._key, margin_s=lease.margin_s)
             elif not work.cancelled() and work.exception() is not None:
-                log.error("leadership.work_failed", key=self._key, exc_info=work.exception())
+                log.error("leadership.work_failed", lease=self._key, exc_info=work.exception())
             await self._keeper.release(self._key)

@@ -247,7 +247,7 @@ class Registry(Generic[T]):
             # Written by an older or newer service. What was known stays; a write of ours meets a RevisionConflict.
             if update.key not in self._undecodable:
                 self._undecodable.add(update.key)
-                log.warning("registry.undecodable", bucket=self.bucket, key=update.key, error=str(error))
+                log.warning("registry.undecodable", bucket=self.bucket, entry=update.key, error=str(error))
             return
         self._deleted.pop(update.key, None)
         self._set(update.key, Entry(value, update.revision), update.ttl_s)
@@ -300,7 +300,7 @@ class Registry(Generic[T]):
             try:
                 callback(key, old, new)
             except Exception:
-                log.exception("registry.callback_failed", bucket=self.bucket, key=key)
+                log.exception("registry.callback_failed", bucket=self.bucket, entry=key)
 
     async def _sweep(self) -> None:
         """Expiry by itself tells no watcher. Without connection nothing is swept: renewals could not reach us."""

@@ -39,7 +39,7 @@ class Timetable:
 
     async def keep(self, lease: Lease) -> None:
         """Run every job at its interval until cancelled; the first run comes at once. For Leadership's `lead`."""
-        log.info("timetable.leading", token=lease.token)
+        log.info("timetable.leading", epoch=lease.token)
         async with asyncio.TaskGroup() as running:
             for job in self._jobs:
                 running.create_task(self._repeat(job), name=f"job {job.name}")
