@@ -99,8 +99,6 @@ class Library(Protocol):
 
     def send_chat_presence(self, client: bytes, to: bytes, state: int, media: int) -> str: ...
 
-    def send_presence(self, client: bytes, presence: str) -> str: ...
-
     def pair_phone(self, client: bytes, params: bytes) -> bytes: ...
 
     def logout(self, client: bytes) -> str: ...
@@ -219,9 +217,6 @@ class GoLibrary:
 
     def send_chat_presence(self, client: bytes, to: bytes, state: int, media: int) -> str:
         return str(self._go.SendChatPresence(client, to, len(to), state, media).decode(errors="replace"))
-
-    def send_presence(self, client: bytes, presence: str) -> str:
-        return str(self._go.SendPresence(client, presence.encode()).decode(errors="replace"))
 
     def pair_phone(self, client: bytes, params: bytes) -> bytes:
         answer: bytes = self._go.PairPhone(client, params, len(params))

@@ -109,6 +109,8 @@ class Link:
         self._tell(self._end, why)
 
     def on_event(self, kind: int, data: bytes) -> None:
+        if kind == DEVICE:
+            self._tell(self._registered.set)  # also when stopped: only now can the client leave
         while not self._stopped:
             if self._room.acquire(timeout=1.0):
                 self._tell(self._deliver, kind, data)
@@ -129,8 +131,6 @@ class Link:
 
     def _deliver(self, kind: int, data: bytes) -> None:
         self._room.release()
-        if kind == DEVICE:
-            self._registered.set()
         if not self._stopped:
             self._hear(kind, data)
 
