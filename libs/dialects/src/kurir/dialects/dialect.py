@@ -14,8 +14,8 @@ from kurir.contracts.content import Media
 MAX_BODY_BYTES = 100_000
 """No webhook body is larger: `express.json()` and many other receivers refuse more than 102,400 bytes."""
 
-MediaUrl = Callable[[Media], str]
-"""Where a tenant fetches the bytes of a medium."""
+MediaUrl = Callable[[Media], str | None]
+"""Where a tenant fetches the bytes of a medium; None for one whose bytes were not kept."""
 
 
 class Payload(NamedTuple):

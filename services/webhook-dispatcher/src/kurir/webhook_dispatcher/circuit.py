@@ -36,18 +36,22 @@ class Circuit:
         """True from the failure that opened it until a success, also while a probe is under way."""
         return self._pause_s > 0
 
-    def wait_s(self, now: float, probe_s: float) -> float:
-        """Seconds to wait before an attempt; 0 lets it through, after a pause as the one probe.
+    @property
+    def is_probing(self) -> bool:
+        """True while a probe is under way."""
+        return self._probe_until > 0
+
+    def may_attempt(self, now: float, probe_s: float) -> bool:
+        """Whether an attempt may be made now. After a pause True is said once: to the probe.
 
         A probe that says nothing within `probe_s` is taken for lost, and another one let through.
         """
         if not self.is_tripped:
-            return 0.0
-        until = max(self._open_until, self._probe_until)
-        if now < until:
-            return until - now
+            return True
+        if now < max(self._open_until, self._probe_until):
+            return False
         self._probe_until = now + probe_s
-        return 0.0
+        return True
 
     def succeeded(self) -> bool:
         """Note a success; True when it closed the circuit."""

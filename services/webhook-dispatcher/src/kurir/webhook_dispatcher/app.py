@@ -1,0 +1,129 @@
+"""`kurir webhook-dispatcher`: everything that this process consists of, in the order in which it starts."""
+
+import resource
+
+import click
+
+from kurir.contracts import streams
+from kurir.runtime.addresses import AddressGuard
+from kurir.runtime.broker import Bus
+from kurir.runtime.egress import Egress, EgressPolicy
+from kurir.runtime.mongo import Mongo
+from kurir.runtime.secrets import MasterKey
+from kurir.runtime.service import Lifetime, run
+from kurir.webhook_dispatcher.attempts import AttemptHistory, AuditTrail
+from kurir.webhook_dispatcher.audit import FactWriter, audit_fact, event_fact
+from kurir.webhook_dispatcher.circuit import CircuitSettings
+from kurir.webhook_dispatcher.circuits import Circuits
+from kurir.webhook_dispatcher.delivery import Delivering
+from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
+from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.fanout import FanOut
+from kurir.webhook_dispatcher.measures import Measures
+from kurir.webhook_dispatcher.payloads import Payloads
+from kurir.webhook_dispatcher.request import USER_AGENT
+from kurir.webhook_dispatcher.settings import DispatcherSettings
+from kurir.webhook_dispatcher.workers import DeliveryWorkers
+
+
+@click.command("webhook-dispatcher")
+def command() -> None:
+    """Deliver events to webhooks, and write the history."""
+    run("webhook-dispatcher", DispatcherSettings, start)
+
+
+async def start(life: Lifetime, settings: DispatcherSettings) -> None:
+    """Compose the service. Needs the broker to start, and MongoDB never."""
+    _allow_many_sockets()
+    master_key = MasterKey.load(settings)
+    measures = Measures(life.metrics)
+    policy = EgressPolicy(
+        guard=AddressGuard.parse(settings.egress_allowed, require_https=settings.egress_require_https),
+        proxy=settings.egress_proxy,
+        ca_file=settings.egress_ca_file,
+        user_agent=USER_AGENT,
+        max_in_flight=settings.max_in_flight,
+    )
+
+    bus = await Bus.connect(
+        settings.nats_url,
+        name=f"kurir-webhook-dispatcher {settings.node_name}",
+        creds=str(settings.nats_creds) if settings.nats_creds else None,
+    )
+    life.on_stop("bus", bus.close)
+    life.health.ready_when("broker", lambda: bus.connected)
+    mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-webhook-dispatcher")
+    life.on_stop("mongo", mongo.close)
+
+    endpoints = Endpoints(bus, master_key)
+    await life.start("endpoints", endpoints)
+    audit = AuditTrail(bus)
+    health = EndpointHealth(bus, audit, settings.disable_after_s)
+    await life.start("endpoint health", health)
+    egress = await life.enter("egress", Egress(policy))
+
+    workers = DeliveryWorkers(bus, in_flight_per_endpoint=settings.in_flight_per_endpoint)
+    circuits = Circuits(
+        CircuitSettings(settings.circuit_threshold, settings.circuit_first_s, settings.circuit_longest_s),
+        life.clock,
+        measures,
+        pause=workers.pause,
+        resume=workers.resume,
+    )
+    delivering = Delivering(
+        bus=bus,
+        endpoints=endpoints,
+        health=health,
+        egress=egress,
+        audit=audit,
+        history=AttemptHistory(mongo),
+        payloads=Payloads(settings.public_url),
+        circuits=circuits,
+        measures=measures,
+        clock=life.clock,
+        retry_delays_s=settings.retry_delays_s,
+        deadline_s=settings.attempt_deadline_s,
+        response_cap_bytes=settings.response_cap_bytes,
+        max_in_flight=settings.max_in_flight,
+    )
+    await workers.start(delivering.deliver)
+    life.on_stop("deliveries", workers.stop)
+    life.on_stop("circuits", circuits.stop)
+    life.metrics.gauge_from("kurir_webhook_lanes", "Endpoints that are behind", lambda: workers.lanes)
+    life.metrics.gauge_from("kurir_webhook_held", "Deliveries in this process", lambda: workers.held)
+    life.metrics.gauge_from("kurir_webhook_open_circuits", "Endpoints that are left alone", lambda: circuits.open)
+
+    fanout = FanOut(
+        bus,
+        endpoints,
+        measures,
+        max_pending=settings.max_pending_deliveries,
+        max_pending_bytes=settings.max_pending_bytes,
+    )
+    await fanout.start()
+    life.spawn("fanout", fanout.run())
+    life.on_stop("fanout", fanout.stop)
+
+    for stream, consumer, fact_of in (
+        (streams.EVENTS.name, streams.HISTORY_CONSUMER, event_fact),
+        (streams.AUDIT.name, streams.AUDIT_CONSUMER, audit_fact),
+    ):
+        writer = FactWriter(
+            bus,
+            mongo,
+            measures,
+            stream=stream,
+            consumer=consumer,
+            fact_of=fact_of,
+            batch=settings.history_batch,
+            wait_s=settings.history_wait_s,
+        )
+        await writer.start()
+        life.spawn(consumer, writer.run())
+        life.on_stop(consumer, writer.stop)
+
+
+def _allow_many_sockets() -> None:
+    """Each request under way and each idle connection holds one; the usual soft limit of 1,024 is for old programs."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

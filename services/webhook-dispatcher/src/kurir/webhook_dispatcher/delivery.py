@@ -1,0 +1,315 @@
+"""One attempt of one delivery, from the message in DELIVERIES to its acknowledgement.
+
+The order is what makes it safe: post, record in AUDIT, schedule the next attempt (or write to DEAD), acknowledge.
+Whoever dies in between leaves the message unacknowledged; it comes again, finds its attempt recorded, and goes on
+from there. Only between the post and the record can a repeat not be told from a first time: then the receiver gets
+the same `webhook-id` twice.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from kurir.contracts import deliveries, headers, ids, subjects
+from kurir.contracts.deliveries import Delivery, DeliveryAttempt
+from kurir.contracts.records import Endpoint
+from kurir.contracts.states import DeliveryOutcome
+from kurir.runtime.broker import Bus, Incoming
+from kurir.runtime.clock import Clock
+from kurir.runtime.egress import Answer, Egress, TransportFailure
+from kurir.runtime.logs import get
+from kurir.runtime.partitions import partition_of
+from kurir.runtime.settlement import Rejected, Retry
+from kurir.runtime.tracing import child_span, current_traceparent, traceparent_of
+from kurir.webhook_dispatcher import outcome, request
+from kurir.webhook_dispatcher.attempts import AttemptHistory, AuditTrail, publish_through_outage
+from kurir.webhook_dispatcher.circuits import Circuits
+from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
+from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.measures import Measures
+from kurir.webhook_dispatcher.outcome import Verdict
+from kurir.webhook_dispatcher.payloads import Payloads
+from kurir.webhook_dispatcher.request import Headers, SecretsUnusable
+from kurir.webhook_dispatcher.retry_schedule import delay_s
+
+log = get("kurir.delivery")
+
+OURS: Final = frozenset({"busy", "canceled"})
+"""Failures of ours, in which the endpoint had no part: no attempt was made."""
+OURS_AGAIN_S: Final = 1.0
+
+_encoder = msgspec.json.Encoder()
+
+
+class Delivering:
+    """Carries out deliveries. One instance serves all endpoints."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        endpoints: Endpoints,
+        health: EndpointHealth,
+        egress: Egress,
+        audit: AuditTrail,
+        history: AttemptHistory,
+        payloads: Payloads,
+        circuits: Circuits,
+        measures: Measures,
+        clock: Clock,
+        retry_delays_s: tuple[float, ...],
+        deadline_s: float,
+        response_cap_bytes: int,
+        max_in_flight: int,
+    ) -> None:
+        self._bus = bus
+        self._endpoints = endpoints
+        self._health = health
+        self._egress = egress
+        self._audit = audit
+        self._history = history
+        self._payloads = payloads
+        self._circuits = circuits
+        self._measures = measures
+        self._clock = clock
+        self._retry_delays_s = retry_delays_s
+        self._deadline_s = deadline_s
+        self._response_cap = response_cap_bytes
+        # Waited for before the attempt begins, so that our own crowd is never counted against an endpoint.
+        self._places = asyncio.Semaphore(max_in_flight)
+        self._places_of: dict[str, tuple[int, asyncio.Semaphore]] = {}
+
+    async def deliver(self, message: Incoming) -> DeliveryAttempt | None:
+        """Make the attempt that `message` stands for and everything that follows from it.
+
+        When this returns the message may be acknowledged; None means that the attempt was made before. Raises
+        Rejected for a message that can never be delivered, Retry for trouble of ours, PublishError when the broker
+        is away.
+        """
+        try:
+            delivery = deliveries.decode(message.data)
+        except msgspec.ValidationError as error:
+            raise Rejected("VALIDATION_ERROR", str(error)) from error
+        traceparent = traceparent_of(message.headers)
+        endpoint = await self._endpoints.find(delivery.tenant, delivery.endpoint)
+        if message.delivered > 1:
+            earlier = await self._history.find(_attempt_id(delivery))
+            if earlier is not None:
+                if not await self._was_followed_up(delivery, earlier):
+                    await self._follow_up(message, delivery, endpoint, earlier, traceparent)
+                return None
+        if endpoint is None or not endpoint.active or self._health.is_disabled(endpoint):
+            attempt = self._canceled(delivery, endpoint)
+        else:
+            async with self._place_of(endpoint):
+                await self._circuits.admit(endpoint.id)
+                async with self._places:
+                    attempt = await self._attempt(delivery, endpoint, traceparent)
+        await self._audit.record(attempt)
+        self._measures.attempted(attempt)
+        _tell(attempt)
+        await self._follow_up(message, delivery, endpoint, attempt, traceparent)
+        return attempt
+
+    def _place_of(self, endpoint: Endpoint) -> asyncio.Semaphore:
+        """Among the requests that this endpoint takes at once."""
+        limit, place = self._places_of.get(endpoint.id, (0, self._places))
+        if limit != endpoint.max_in_flight:
+            place = asyncio.Semaphore(endpoint.max_in_flight)
+            self._places_of[endpoint.id] = endpoint.max_in_flight, place
+        return place
+
+    async def _was_followed_up(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
+        """Whether the next attempt was made already: scheduling it again would make it twice."""
+        following = ids.attempt_id(delivery.id, delivery.generation, delivery.attempt + 1)
+        return attempt.outcome == "retry" and await self._history.find(following) is not None
+
+    async def _attempt(self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None) -> DeliveryAttempt:
+        at = self._clock.now()
+        answer: Answer | TransportFailure
+        sent: Headers = []
+        with child_span("webhook.attempt", traceparent) as span:
+            try:
+                payload = self._payloads.of(delivery, endpoint.payload)
+                sent = self._endpoints.writer(endpoint).headers(
+                    event_id=delivery.event_id,
+                    event_name=payload.event,
+                    body=payload.body,
+                    now=at,
+                    traceparent=current_traceparent(),
+                    is_replay=delivery.is_replay,
+                )
+                answer = await self._egress.post(
+                    endpoint.url,
+                    headers=sent,
+                    body=payload.body,
+                    deadline_s=self._deadline_s,
+                    response_cap=self._response_cap,
+                )
+                verdict = outcome.of_answer(answer.status, _retry_headers(answer), at)
+            except msgspec.DecodeError as error:
+                raise Rejected("VALIDATION_ERROR", str(error)) from error
+            except TransportFailure as failure:
+                if failure.kind in OURS:
+                    raise Retry(OURS_AGAIN_S, failure.kind) from failure
+                answer = failure
+                verdict = outcome.of_failure(failure.kind)
+            except SecretsUnusable as unusable:
+                answer = TransportFailure("request", str(unusable))
+                verdict = outcome.of_failure("secret")
+            span.set("webhook.outcome", verdict.kind)
+        if isinstance(answer, Answer) and delivery.attempt == 1 and not delivery.is_replay:
+            self._measures.first_byte(answer.started_at - delivery.first_at.timestamp())
+        return self._judged(delivery, endpoint, at, verdict, answer, sent)
+
+    def _judged(
+        self,
+        delivery: Delivery,
+        endpoint: Endpoint,
+        at: datetime,
+        verdict: Verdict,
+        answer: Answer | TransportFailure,
+        sent: Headers,
+    ) -> DeliveryAttempt:
+        result: DeliveryOutcome
+        next_at = None
+        if verdict.kind == "delivered":
+            result = "delivered"
+            self._circuits.succeeded(endpoint.id)
+            self._health.succeeded(endpoint, at)
+        elif verdict.kind == "gone" or self._health.failed(endpoint, at):
+            result = "disabled"
+        else:
+            self._circuits.failed(endpoint.id)
+            wait_s = delay_s(self._retry_delays_s, delivery.attempt, verdict.retry_after_s)
+            result = "dead" if wait_s is None else "retry"
+            next_at = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
+        return DeliveryAttempt(
+            id=_attempt_id(delivery),
+            delivery=delivery.id,
+            generation=delivery.generation,
+            attempt=delivery.attempt,
+            tenant=delivery.tenant,
+            device=delivery.device,
+            endpoint=delivery.endpoint,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            message_id=delivery.message_id,
+            at=at,
+            url=endpoint.url,
+            outcome=result,
+            milliseconds=round(answer.milliseconds, 3),
+            status=answer.status,
+            error=verdict.error,
+            detail=None if isinstance(answer, Answer) else answer.detail,
+            address=answer.address,
+            response=answer.body.decode(errors="replace") if isinstance(answer, Answer) else "",
+            request_headers=request.shown(sent),
+            next_at=next_at,
+            is_replay=delivery.is_replay,
+        )
+
+    def _canceled(self, delivery: Delivery, endpoint: Endpoint | None) -> DeliveryAttempt:
+        """The endpoint was deleted, turned off or disabled after the event: nothing is sent, and that is recorded."""
+        return DeliveryAttempt(
+            id=_attempt_id(delivery),
+            delivery=delivery.id,
+            generation=delivery.generation,
+            attempt=delivery.attempt,
+            tenant=delivery.tenant,
+            device=delivery.device,
+            endpoint=delivery.endpoint,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            message_id=delivery.message_id,
+            at=self._clock.now(),
+            url=endpoint.url if endpoint is not None else "",
+            outcome="canceled",
+            milliseconds=0.0,
+            error="endpoint_gone" if endpoint is None else "endpoint_off",
+            is_replay=delivery.is_replay,
+        )
+
+    async def _follow_up(
+        self,
+        message: Incoming,
+        delivery: Delivery,
+        endpoint: Endpoint | None,
+        attempt: DeliveryAttempt,
+        traceparent: str | None,
+    ) -> None:
+        if attempt.outcome == "retry":
+            await self._schedule(delivery, attempt.next_at or self._clock.now(), traceparent)
+        elif attempt.outcome == "disabled" and endpoint is not None:
+            reason = "The endpoint answered 410 Gone." if attempt.status == 410 else "It failed for too long."
+            await self._health.disable(endpoint, attempt.at, reason)
+            self._circuits.succeeded(endpoint.id)  # what waits is to be canceled, and need not wait for a probe
+        if attempt.outcome in ("dead", "disabled"):
+            await self._bury(message, delivery, attempt)
+
+    async def _schedule(self, delivery: Delivery, at: datetime, traceparent: str | None) -> None:
+        """The server puts the next attempt into the endpoint's partition when its time has come.
+
+        One subject per delivery and no message id: publishing again replaces what waits there, while a remembered id
+        could drop a later attempt's schedule.
+        """
+        target = subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint)
+        schedule = {
+            headers.SCHEDULE: "@at " + at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            headers.SCHEDULE_TARGET: target,
+        }
+        if traceparent is not None:
+            schedule[headers.TRACEPARENT] = traceparent
+        following = msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
+        await publish_through_outage(
+            self._bus,
+            subjects.delivery_retry(delivery.endpoint, delivery.id),
+            _encoder.encode(following),
+            headers=schedule,
+        )
+
+    async def _bury(self, message: Incoming, delivery: Delivery, attempt: DeliveryAttempt) -> None:
+        reason = f"{attempt.outcome}: {attempt.error or 'failed'} in attempt {attempt.attempt}"
+        await publish_through_outage(
+            self._bus,
+            subjects.dead("deliveries", delivery.tenant, delivery.endpoint),
+            message.data,
+            msg_id=f"{delivery.id}:{delivery.generation}:dead",
+            headers={
+                headers.DEAD_REASON: reason,
+                headers.DEAD_SUBJECT: message.subject,
+                headers.DEAD_SEQUENCE: str(message.stream_seq),
+            },
+        )
+
+
+def _attempt_id(delivery: Delivery) -> str:
+    return ids.attempt_id(delivery.id, delivery.generation, delivery.attempt)
+
+
+def _retry_headers(answer: Answer) -> dict[str, str]:
+    """Only a failure's headers are worth reading."""
+    return {} if answer.status < 300 else dict(answer.headers)
+
+
+def _tell(attempt: DeliveryAttempt) -> None:
+    """One line with all that is known. Successes are in the audit and in the metrics."""
+    write = log.debug if attempt.outcome == "delivered" else log.info
+    write(
+        "delivery.attempted",
+        tenant=attempt.tenant,
+        endpoint=attempt.endpoint,
+        delivery=attempt.delivery,
+        generation=attempt.generation,
+        attempt=attempt.attempt,
+        event_type=attempt.event_type,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        error=attempt.error,
+        detail=attempt.detail,
+        address=attempt.address,
+        milliseconds=attempt.milliseconds,
+        next_at=attempt.next_at and attempt.next_at.isoformat(),
+    )

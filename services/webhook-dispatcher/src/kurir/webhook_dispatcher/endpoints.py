@@ -1,0 +1,86 @@
+"""Who gets webhooks: the tenants' endpoints as the api wrote them, in memory, with what is needed to write to them.
+
+Nothing here asks a server when an event or a delivery comes by. While NATS is away the last known endpoints count.
+"""
+
+from collections import defaultdict
+
+import structlog
+
+from kurir.contracts.records import Endpoint
+from kurir.runtime.broker import Bus
+from kurir.runtime.registry import Registry, key_of
+from kurir.runtime.secrets import MasterKey
+from kurir.webhook_dispatcher.matching import interested
+from kurir.webhook_dispatcher.request import RequestWriter
+
+log = structlog.get_logger(__name__)
+
+KEPT_ANSWERS = 10_000  # of `interested`: tenants times devices times event types that come by
+
+
+class Endpoints:
+    """`interested` for the fan-out, `get` and `writer` for a delivery."""
+
+    def __init__(self, bus: Bus, master_key: MasterKey) -> None:
+        self._registry = Registry(bus, "endpoints", Endpoint)
+        self._master_key = master_key
+        self._of_tenant: dict[str, dict[str, Endpoint]] = defaultdict(dict)
+        self._interested: dict[tuple[str, str, str], list[Endpoint]] = {}
+        self._writers: dict[str, RequestWriter] = {}
+        self._registry.on_change(self._changed)
+
+    async def start(self) -> None:
+        await self._registry.start()
+
+    async def stop(self) -> None:
+        await self._registry.stop()
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+    async def find(self, tenant: str, endpoint: str) -> Endpoint | None:
+        """The endpoint, or None when it is gone. Only one that is not in memory is asked for at the server: a delivery
+        can be faster than the news of its endpoint. Raises BrokerUnavailable then."""
+        key = key_of(tenant, endpoint)
+        known = self._registry.get(key)
+        if known is not None:
+            return known
+        fetched = await self._registry.fetch(key)
+        return fetched.value if fetched is not None else None
+
+    def interested(self, tenant: str, device: str, type_: str) -> list[Endpoint]:
+        """The endpoints of `tenant` that are to hear of an event of this native type from this device."""
+        asked = (tenant, device, type_)
+        found = self._interested.get(asked)
+        if found is None:
+            if len(self._interested) >= KEPT_ANSWERS:
+                self._interested.clear()
+            found = interested(self._of_tenant.get(tenant, {}).values(), device, type_)
+            self._interested[asked] = found
+        return found
+
+    def writer(self, endpoint: Endpoint) -> RequestWriter:
+        """What writes requests to this endpoint; its secrets are opened once per change of the endpoint.
+
+        Raises SecretsUnusable.
+        """
+        key = key_of(endpoint.tenant, endpoint.id)
+        writer = self._writers.get(key)
+        if writer is None or writer.endpoint is not endpoint:
+            writer = self._writers[key] = RequestWriter(endpoint, self._master_key)
+        return writer
+
+    def _changed(self, key: str, old: Endpoint | None, new: Endpoint | None) -> None:
+        tenant, _, identifier = key.partition(".")
+        if new is not None and (new.tenant, new.id) != (tenant, identifier):
+            log.error("endpoint.misplaced", key=key)  # its events would be those of another tenant
+            new = None
+        if new is not None:
+            self._of_tenant[tenant][identifier] = new
+        else:
+            self._of_tenant[tenant].pop(identifier, None)
+            if not self._of_tenant[tenant]:
+                del self._of_tenant[tenant]
+        self._writers.pop(key, None)
+        self._interested.clear()

@@ -1,0 +1,171 @@
+"""From one event to one delivery for each endpoint that wants it.
+
+Deliveries are stored before the event is acknowledged, under an id made of event and endpoint, so an event that comes
+twice makes no second delivery while the stream remembers the first. While too much waits in DELIVERIES no more
+events are taken: they are safe in EVENTS, and DELIVERIES must never meet a limit.
+"""
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+from kurir.contracts import events, ids, streams, subjects
+from kurir.contracts.deliveries import Delivery
+from kurir.runtime.broker import Bus, Incoming, Outgoing, PublishError, Pull
+from kurir.runtime.logs import get
+from kurir.runtime.partitions import partition_of
+from kurir.runtime.settlement import Rejected, dead_letter
+from kurir.runtime.tracing import TRACEPARENT
+from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.measures import Measures
+
+log = get("kurir.fanout")
+
+MAX_OUTSTANDING: Final = 1_024
+AGAIN_S: Final = 1.0  # an event whose deliveries could not be stored comes back after this
+LOOK_EVERY_S: Final = 2.0
+
+_EVENT_ID = re.compile(r"[^\s.*>\x00-\x20\x7f]{1,200}")
+"""An event's id becomes a token of subjects and a webhook-id, neither of which may hold a dot."""
+
+_encoder = msgspec.json.Encoder()
+
+
+def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
+    """What to publish for one event. Raises Rejected for what is no event, or says that it is another tenant's."""
+    subject = subjects.parse_event(message.subject)
+    interested = endpoints.interested(subject.tenant, subject.device, subject.type)
+    if not interested:
+        return []
+    try:
+        head = events.decode_head(message.data)
+    except msgspec.DecodeError as error:
+        raise Rejected("VALIDATION_ERROR", str(error)) from error
+    if (head.tenant, head.device, head.type) != subject:
+        raise Rejected("VALIDATION_ERROR", "subject and body name different tenants, devices or types")
+    if _EVENT_ID.fullmatch(head.id) is None:
+        raise Rejected("VALIDATION_ERROR", f"no event id: {head.id[:100]!r}")
+    traceparent = message.headers.get(TRACEPARENT)
+    first_at = datetime.fromtimestamp(message.published_at, UTC)
+    outgoing = []
+    for endpoint in interested:
+        delivery = Delivery(
+            id=ids.delivery_id(head.id, endpoint.id),
+            tenant=subject.tenant,
+            device=subject.device,
+            endpoint=endpoint.id,
+            event_id=head.id,
+            event_type=subject.type,
+            event=msgspec.Raw(message.data),
+            stream_seq=message.stream_seq,
+            first_at=first_at,
+            message_id=head.message_id,
+        )
+        outgoing.append(
+            Outgoing(
+                subjects.delivery(partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS), endpoint.id),
+                _encoder.encode(delivery),
+                ids.attempt_id(delivery.id, delivery.generation, delivery.attempt),
+                {TRACEPARENT: traceparent} if traceparent else None,
+            )
+        )
+    return outgoing
+
+
+class FanOut:
+    """Pulls events for as long as there is room for their deliveries."""
+
+    def __init__(
+        self, bus: Bus, endpoints: Endpoints, measures: Measures, *, max_pending: int, max_pending_bytes: int
+    ) -> None:
+        self._bus = bus
+        self._endpoints = endpoints
+        self._measures = measures
+        self._max_pending = max_pending
+        self._max_pending_bytes = max_pending_bytes
+        self._has_room = True
+        self._pull: Pull | None = None
+        self._ended = asyncio.Event()
+
+    async def start(self) -> None:
+        """Ask for events; `run` works them."""
+        await self._look_for_room()
+        self._pull = await self._bus.open_pull(
+            streams.EVENTS.name,
+            streams.FANOUT_CONSUMER,
+            max_outstanding=MAX_OUTSTANDING,
+            room=lambda: MAX_OUTSTANDING if self._has_room else 0,
+        )
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+        assert self._pull is not None, "run comes after start"
+        watch = asyncio.create_task(self._watch_room(self._pull), name="fanout-room")
+        try:
+            async for batch in self._pull:
+                await self._fan_out(batch)
+        finally:
+            watch.cancel()
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Finish the batch at hand and give back the rest."""
+        if self._pull is not None:
+            await self._bus.close_pull(self._pull)
+            await self._ended.wait()
+
+    async def _fan_out(self, batch: list[Incoming]) -> None:
+        outgoing: list[Outgoing] = []
+        shares: list[tuple[Incoming, int]] = []
+        for message in batch:
+            try:
+                share = deliveries_of(message, self._endpoints)
+            except (Rejected, ValueError) as unusable:
+                await self._give_up(message, unusable)
+                continue
+            outgoing += share
+            shares.append((message, len(share)))
+        results = await self._bus.publish_many(outgoing) if outgoing else []
+        at = 0
+        for message, count in shares:
+            failures = [result for result in results[at : at + count] if isinstance(result, PublishError)]
+            at += count
+            if failures:
+                log.warning("fanout.not_stored", seq=message.stream_seq, error=str(failures[0]))
+                message.nak(AGAIN_S)
+            else:
+                message.ack()
+        self._measures.fanned_out(len(shares), len(outgoing))
+
+    async def _give_up(self, message: Incoming, error: Exception) -> None:
+        rejected = error if isinstance(error, Rejected) else Rejected("VALIDATION_ERROR", str(error))
+        try:
+            await dead_letter(self._bus, message, rejected)
+        except PublishError as failure:
+            log.warning("fanout.dead_letter_failed", seq=message.stream_seq, error=str(failure))
+            message.nak(AGAIN_S)
+        else:
+            self._measures.gave_up("events")
+            message.ack()
+
+    async def _watch_room(self, pull: Pull) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._look_for_room()
+            pull.ask_more()
+
+    async def _look_for_room(self) -> None:
+        try:
+            state = (await self._bus.js.stream_info(streams.DELIVERIES.name)).state
+        except Exception as error:
+            # Nothing can be published either while the server does not answer.
+            log.warning("fanout.backlog_unknown", error=repr(error))
+            return
+        had_room = self._has_room
+        self._has_room = state.messages < self._max_pending and state.bytes < self._max_pending_bytes
+        self._measures.pending_deliveries.set(state.messages)
+        if self._has_room != had_room:
+            log.warning("fanout.room", has_room=self._has_room, pending=state.messages, pending_bytes=state.bytes)

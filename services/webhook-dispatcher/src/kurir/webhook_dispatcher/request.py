@@ -1,0 +1,151 @@
+"""One webhook request: its headers and signatures. No network here.
+
+Each endpoint gets the header families that its record names: Standard Webhooks (`webhook-*`), the device API's
+(`X-Webhook-*`), a plain HMAC of the body (`X-Hub-Signature-256`), or none. The same event has the same `webhook-id`
+in every attempt and in every replay, which is how receivers know a repeat.
+"""
+
+import hmac
+import importlib.metadata
+from datetime import datetime
+
+import structlog
+
+from kurir.contracts.records import Endpoint, SealedSecret
+from kurir.runtime.egress import header_refusal
+from kurir.runtime.secrets import MasterKey, SealBroken
+from kurir.runtime.signing import DeviceApiSigner, StandardWebhooksSigner, WebhookSecretInvalid
+
+log = structlog.get_logger(__name__)
+
+Headers = list[tuple[str, str]]
+
+USER_AGENT = f"Kurir/{importlib.metadata.version('kurir-webhook-dispatcher')}"
+REPLAY_HEADER = "X-Webhook-Replay"
+"""Says `true` on what was sent again because somebody asked for it."""
+
+_SHOWN_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "traceparent"})
+_RESERVED_NAMES = frozenset({"content-type", "user-agent", "traceparent", "x-hub-signature-256"})
+_RESERVED_PREFIXES = ("webhook-", "x-webhook-")
+
+
+class SecretsUnusable(Exception):
+    """An endpoint's secrets cannot be opened or cannot sign. The message never quotes one."""
+
+
+class RequestWriter:
+    """Writes the headers of requests to one endpoint, as its record stands."""
+
+    def __init__(self, endpoint: Endpoint, master_key: MasterKey) -> None:
+        """Open the endpoint's secrets. Raises SecretsUnusable."""
+        self.endpoint = endpoint
+        newest_first = sorted(endpoint.secrets, key=lambda sealed: sealed.created_at, reverse=True)
+        self._secrets = [(sealed.expires_at, _opened(endpoint, sealed, master_key)) for sealed in newest_first]
+        self._signers_until: datetime | None = None
+        self._signers: _Signers | None = None
+        self._custom = _custom_headers(endpoint)
+
+    def headers(
+        self,
+        *,
+        event_id: str,
+        event_name: str,
+        body: bytes,
+        now: datetime,
+        traceparent: str | None = None,
+        is_replay: bool = False,
+    ) -> Headers:
+        """The headers of one attempt made `now`. `body` is signed as it is; `event_id` holds no dot."""
+        signers = self._signers_at(now)
+        headers: Headers = [("Content-Type", "application/json"), ("User-Agent", USER_AGENT)]
+        seconds = now.timestamp()
+        if signers.standard is not None:
+            headers += signers.standard.headers(event_id, int(seconds), body).items()
+        else:
+            headers.append(("webhook-id", event_id))
+        if signers.device_api is not None:
+            headers += signers.device_api.headers(event_name, int(seconds * 1000), body).items()
+        else:
+            headers.append(("X-Webhook-Event", event_name))
+        if signers.body is not None:
+            keyed = signers.body.copy()
+            keyed.update(body)
+            headers.append(("X-Hub-Signature-256", "sha256=" + keyed.hexdigest()))
+        if is_replay:
+            headers.append((REPLAY_HEADER, "true"))
+        if traceparent is not None:
+            headers.append(("traceparent", traceparent))
+        headers += self._custom
+        return headers
+
+    def _signers_at(self, now: datetime) -> "_Signers":
+        """Made anew when a secret runs out; which secrets there are never changes for one revision of a record."""
+        if self._signers is None or (self._signers_until is not None and now >= self._signers_until):
+            ends = [expires_at for expires_at, _ in self._secrets if expires_at is not None and expires_at > now]
+            valid = [secret for expires_at, secret in self._secrets if expires_at is None or expires_at > now]
+            self._signers = _Signers(self.endpoint, valid)
+            self._signers_until = min(ends, default=None)
+        return self._signers
+
+
+class _Signers:
+    """Keyed for one endpoint. The first secret is the newest; only Standard Webhooks has room for several."""
+
+    def __init__(self, endpoint: Endpoint, secrets: list[str]) -> None:
+        schemes = [scheme for scheme in endpoint.signatures if scheme != "none"]
+        if schemes and not secrets:
+            raise SecretsUnusable("The endpoint has no secret that is still valid.")
+        self.standard = _standard(endpoint, secrets) if "standard" in schemes else None
+        self.device_api = DeviceApiSigner(secrets[0]) if "device_gateway" in schemes else None
+        self.body = hmac.new(secrets[0].encode(), digestmod="sha256") if "body_hmac" in schemes else None
+        if schemes and (self.standard, self.device_api, self.body) == (None, None, None):
+            raise SecretsUnusable("The endpoint's secret does not fit its signature scheme.")
+
+
+def _standard(endpoint: Endpoint, secrets: list[str]) -> StandardWebhooksSigner | None:
+    try:
+        return StandardWebhooksSigner(secrets)
+    except WebhookSecretInvalid:
+        # A tenant's own secret of another form still signs the other schemes.
+        log.warning("endpoint.secret_not_standard", tenant=endpoint.tenant, endpoint=endpoint.id)
+        return None
+
+
+def shown(headers: Headers) -> dict[str, str]:
+    """Headers as they are kept in the audit: signatures and what tenants added are masked."""
+    return {
+        name: value if name.lower() in _SHOWN_HEADERS or name in _SHOWN_OF_DEVICE_API else "***"
+        for name, value in headers
+    }
+
+
+_SHOWN_OF_DEVICE_API = frozenset({"X-Webhook-Event", "X-Webhook-Timestamp", REPLAY_HEADER})
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a header is ours to set, so that a tenant's own one of this name is not sent."""
+    lowered = name.lower()
+    return lowered in _RESERVED_NAMES or lowered.startswith(_RESERVED_PREFIXES)
+
+
+def _opened(endpoint: Endpoint, sealed: SealedSecret, master_key: MasterKey) -> str:
+    try:
+        return master_key.open(sealed.sealed, secret_context(endpoint.tenant, endpoint.id))
+    except SealBroken as error:
+        raise SecretsUnusable(str(error)) from error
+
+
+def secret_context(tenant: str, endpoint: str) -> str:
+    """What an endpoint's sealed secrets are bound to."""
+    return f"{tenant}/{endpoint}"
+
+
+def _custom_headers(endpoint: Endpoint) -> Headers:
+    headers: Headers = []
+    for name, value in endpoint.headers.items():
+        refusal = "it is set by Kurir" if is_reserved(name) else header_refusal(name, value)
+        if refusal is None:
+            headers.append((name, value))
+        else:
+            log.warning("endpoint.header_refused", endpoint=endpoint.id, tenant=endpoint.tenant, reason=refusal)
+    return headers

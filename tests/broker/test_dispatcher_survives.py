@@ -1,0 +1,154 @@
+"""What dies in the middle loses nothing: the dispatcher, the broker, MongoDB. Repeats are counted, not denied."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from kurir.contracts import deliveries, streams, subjects
+from kurir.runtime.mongo import Mongo
+from kurir.runtime.partitions import partition_of
+from tests.support.conditions import until
+from tests.support.dispatcher import Stage, a_message
+from tests.support.mongo_server import MongoServer
+from tests.support.nats_server import NatsServer
+from tests.support.webhook_receiver import Reply, WebhookReceiver
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
+    async with Stage(nats_server) as stage:
+        yield stage
+
+
+def arrivals(receiver: WebhookReceiver) -> Counter[str]:
+    """How often each event arrived."""
+    return Counter(request.header("webhook-id") or "" for request in receiver.received)
+
+
+async def test_a_dispatcher_killed_in_the_middle_loses_no_event(stage: Stage, receiver: WebhookReceiver) -> None:
+    await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.02))
+    said = set()
+    async with stage.dispatcher_process() as dispatcher:
+        for number in range(300):
+            said.add((await stage.say(a_message())).id)
+            if number == 150:
+                await receiver.wait_for(20)
+                dispatcher.kill()
+        assert len(arrivals(receiver)) < 300
+        await dispatcher.start()
+        # What the killed one held comes again after ack_wait.
+        await until("every event has arrived", lambda: said <= arrivals(receiver).keys(), within_s=60)
+        await stage.nothing_waits(within_s=60)
+    assert arrivals(receiver).keys() == said
+    assert sum(arrivals(receiver).values()) - 300 <= 11, "repeats beyond what was under way to one endpoint"
+
+
+async def test_a_dispatcher_that_is_told_to_stop_finishes_and_hands_back_at_once(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.05))
+    said = set()
+    async with stage.dispatcher_process() as dispatcher:
+        for _ in range(200):
+            said.add((await stage.say(a_message())).id)
+        await receiver.wait_for(20)
+        assert await dispatcher.terminate() == 0
+        assert len(receiver.received) < 200
+    async with stage.dispatcher():
+        await receiver.wait_for(200, timeout_s=20)
+        await stage.nothing_waits()
+    assert arrivals(receiver) == Counter(said), "each exactly once"
+
+
+async def test_a_broker_killed_in_the_middle_loses_no_event(
+    stage: Stage, receiver: WebhookReceiver, nats_server: NatsServer
+) -> None:
+    await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", answering=lambda request: Reply(500 if len(receiver.received) % 10 == 0 else 204))
+    said = set()
+    async with stage.dispatcher(retry_schedule="0.2,0.2,0.2,0.2,0.2,0.2", circuit_threshold=100):
+        for number in range(300):
+            said.add((await stage.say(a_message())).id)
+            if number in (100, 200):
+                await nats_server.kill()
+                await nats_server.start()
+                await until("the stage is connected again", lambda: stage.bus.connected)
+        await until("every event has arrived", lambda: said <= arrivals(receiver).keys(), within_s=60)
+        await stage.nothing_waits(within_s=60)
+    attempts = Counter(attempt.event_id for attempt in await stage.attempts(lambda a: a.outcome == "delivered"))
+    assert attempts.keys() == said
+
+
+async def test_an_attempt_that_is_on_record_is_not_made_again(
+    nats_server: NatsServer, mongo_server: MongoServer
+) -> None:
+    """A process that died after it had recorded the attempt, before it had scheduled the next one and acknowledged:
+    played by a message that was delivered once, is unacknowledged, and whose attempt stands in the history."""
+    async with Stage(nats_server, mongo_server.url) as stage, WebhookReceiver() as receiver:
+        endpoint = await stage.endpoint(receiver.url("/hook"))
+        receiver.on("/hook", Reply(500), Reply(204))
+        mongo = Mongo.connect(mongo_server.url)
+        async with stage.dispatcher(retry_schedule="3600"):
+            await stage.say(a_message())
+            (attempt,) = await stage.attempts_until(1)
+
+            async def is_written() -> bool:
+                return await mongo.find_one("attempts", {"_id": attempt.id}) is not None
+
+            await until("the attempt is in the history", is_written)
+        await mongo.close()
+        retry = subjects.delivery_retry(endpoint.id, attempt.delivery)
+        scheduled = await stage.bus.last_by_subject(streams.DELIVERIES.name, retry)
+        assert scheduled is not None
+        await stage.bus.js.purge_stream(streams.DELIVERIES.name)
+        partition = partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS)
+        first = msgspec.structs.replace(deliveries.decode(scheduled.data), attempt=1)
+        await stage.bus.publish(subjects.delivery(partition, endpoint.id), msgspec.json.encode(first))
+        consumer = streams.delivery_consumer(partition)
+        (message,) = await stage.bus.pull(streams.DELIVERIES.name, consumer, batch=1, expires_s=5)
+        message.nak()
+
+        async with stage.dispatcher(retry_schedule="3600"):
+
+            async def is_scheduled_again() -> bool:
+                found = await stage.bus.last_by_subject(streams.DELIVERIES.name, retry)
+                return found is not None and found.data == scheduled.data and await stage.waiting() == 1
+
+            await until("only the second attempt waits, as it was scheduled", is_scheduled_again)
+        assert len(receiver.received) == 1
+        assert len(await stage.attempts()) == 1
+
+
+async def test_while_mongodb_is_away_webhooks_go_on_and_history_catches_up(
+    nats_server: NatsServer, mongo_server: MongoServer
+) -> None:
+    mongo = Mongo.connect(mongo_server.url)
+    async with Stage(nats_server, mongo_server.url) as stage, WebhookReceiver() as receiver:
+        await stage.endpoint(receiver.url("/hook"))
+        await mongo_server.kill()
+        async with stage.dispatcher():
+            before = {(await stage.say(a_message())).id for _ in range(100)}
+            await receiver.wait_for(100)
+            await mongo_server.start()
+            after = {(await stage.say(a_message())).id for _ in range(100)}
+            await receiver.wait_for(200)
+
+            async def all_is_written() -> bool:
+                events = await mongo.find("events", {"tenant": "t1"}, limit=1000, projection=["key"])
+                attempts = await mongo.find("attempts", {"tenant": "t1"}, limit=1000, projection=["event_id"])
+                return {event["_id"] for event in events} == before | after and {
+                    attempt["event_id"] for attempt in attempts
+                } == before | after
+
+            await until("the history has caught up", all_is_written, within_s=30)
+    await mongo.close()
