@@ -1,0 +1,52 @@
+"""The engines of one shard: started when the first device needs them, with logins spread over time."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from kurir.session_node.engines.engine import Engine
+
+LONGEST_STOP_S = 10.0
+
+
+class EngineRoom:
+    """`builders` make an engine by its name; `logins_per_s` limits how fast sessions of an engine are opened."""
+
+    def __init__(self, builders: Mapping[str, Callable[[], Engine]], logins_per_s: Mapping[str, float]) -> None:
+        self._builders = builders
+        self._logins_per_s = logins_per_s
+        self._engines: dict[str, Engine] = {}
+        self._starting = asyncio.Lock()
+        self._next_login_at: dict[str, float] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._builders)
+
+    async def engine(self, name: str) -> Engine:
+        """The engine, started. Raises KeyError for one that does not exist, and what its start raises."""
+        found = self._engines.get(name)
+        if found is not None:
+            return found
+        async with self._starting:
+            if name not in self._engines:
+                engine = self._builders[name]()
+                await engine.start()
+                self._engines[name] = engine
+            return self._engines[name]
+
+    def login_delay_s(self, name: str) -> float:
+        """Take the next turn to log in, and return in how many seconds it is."""
+        rate = self._logins_per_s.get(name, 0.0)
+        if rate <= 0:
+            return 0.0
+        now = asyncio.get_running_loop().time()
+        turn = max(now, self._next_login_at.get(name, 0.0))
+        self._next_login_at[name] = turn + 1 / rate
+        return turn - now
+
+    async def stop(self) -> None:
+        """Stop every engine that was started."""
+        engines, self._engines = self._engines, {}
+        for engine in engines.values():
+            async with asyncio.timeout(LONGEST_STOP_S):
+                await engine.stop()

@@ -1,0 +1,171 @@
+"""One device's events: numbered, in order, each confirmed by the stream.
+
+Guarantees: events of one device are stored in the order they were appended, with growing `seq` and the owner's `epoch`;
+`append` returns only when they are stored, however long the bus is away. A repeat after an unknown outcome carries the
+same id and number, so it is stored once. Not guaranteed: numbers without gaps, because a fact that the stream knew
+already keeps the number it was first stored with.
+"""
+
+import asyncio
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from kurir.contracts import events, headers, subjects
+from kurir.contracts.events import ConnectionUpdate, Event, MessageSending
+from kurir.contracts.streams import EVENTS
+from kurir.runtime.broker import Bus, Outgoing, PubAck, PublishError, PublishRefused
+from kurir.runtime.metrics import Counter
+
+log = structlog.get_logger(__name__)
+
+SOURCE = "session-node"
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+TOO_LARGE = 10054  # the err_code of a message beyond the server's limit; no repeat will make it smaller
+
+
+class Appended(NamedTuple):
+    """`stored_seq` is the sequence in EVENTS. `was_known`: the fact had been stored before, by somebody else.
+
+    `payload` is the event as we would have it stored.
+    """
+
+    stored_seq: int
+    was_known: bool
+    payload: bytes
+
+
+class LastWords(NamedTuple):
+    """What the stream had from this device when we began. `mark_at` is in seconds since the epoch."""
+
+    seq: int
+    mark: MessageSending | None
+    mark_at: float
+    connection: ConnectionUpdate | None
+
+
+class EventLog:
+    """The events of one device, spoken by one owner. `append` may be called from several tasks."""
+
+    def __init__(self, bus: Bus, tenant: str, device: str, epoch: int, published: Counter) -> None:
+        self._bus = bus
+        self._tenant = tenant
+        self._device = device
+        self._epoch = epoch
+        self._published = published
+        self._seq = 0
+        self._last_words: LastWords | None = None
+        self._lock = asyncio.Lock()
+        self._subjects: dict[str, str] = {}
+
+    async def last_words(self) -> LastWords:
+        """What former owners said last. Asked of the stream once; waits while the bus is away."""
+        async with self._lock:
+            return await self._recovered()
+
+    async def append(self, *facts: Event, traceparent: str | None = None) -> list[Appended]:
+        """Store the events in this order and return where; `seq` and `epoch` are filled in here.
+
+        Waits while the bus is away. Raises PublishRefused for an event that the stream will never take.
+        """
+        async with self._lock:
+            await self._recovered()
+            first = self._seq + 1
+            said = [msgspec.structs.replace(fact, seq=first + n, epoch=self._epoch) for n, fact in enumerate(facts)]
+            self._seq += len(said)
+            waiting = [self._outgoing(fact, traceparent) for fact in said]
+            appended: list[Appended] = []
+            pause_s = FIRST_PAUSE_S
+            is_repeat = False
+            while waiting:
+                answers = await self._publish(waiting)
+                for answer in answers:
+                    if not isinstance(answer, PubAck):
+                        if isinstance(answer, PublishRefused) and answer.code == TOO_LARGE:
+                            raise answer
+                        log.warning("events.not_stored", device=self._device, error=str(answer), waiting=len(waiting))
+                        break
+                    stored = waiting.pop(0)
+                    was_known = answer.duplicate and not (is_repeat and await self._is_ours(answer.seq, stored.payload))
+                    appended.append(Appended(answer.seq, was_known, stored.payload))
+                if waiting:
+                    # Those behind the one that failed may be stored: they are repeated too, and known by their ids.
+                    is_repeat = True
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            if len(said) == 1 and appended[0].was_known:
+                self._seq -= 1
+            self._published.add(len(said))
+            return appended
+
+    async def _publish(self, waiting: list[Outgoing]) -> list[PubAck | PublishError]:
+        if len(waiting) > 1:
+            return await self._bus.publish_many(waiting)
+        one = waiting[0]
+        try:
+            return [await self._bus.publish(one.subject, one.payload, msg_id=one.msg_id, headers=one.headers)]
+        except PublishError as error:
+            return [error]
+
+    def _outgoing(self, fact: Event, traceparent: str | None) -> Outgoing:
+        type_ = events.type_of(fact)
+        subject = self._subjects.get(type_)
+        if subject is None:
+            subject = self._subjects[type_] = subjects.event(self._tenant, self._device, type_)
+        said = headers.cloudevent(
+            id_=fact.id,
+            type_=type_,
+            source=SOURCE,
+            time=fact.at.isoformat(),
+            subject=self._device,
+            traceparent=traceparent,
+        )
+        return Outgoing(subject, events.encode(fact), fact.id, said)
+
+    async def _is_ours(self, stored_seq: int, payload: bytes) -> bool:
+        """Whether a duplicate is of our own first try, whose confirmation got lost."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                found = await self._bus.read_from(
+                    EVENTS.name, subjects.events_of_device(self._tenant, self._device), stored_seq, 1
+                )
+            except PublishError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            else:
+                return bool(found) and found[0].seq == stored_seq and found[0].data == payload
+
+    async def _recovered(self) -> LastWords:
+        pause_s = FIRST_PAUSE_S
+        while self._last_words is None:
+            try:
+                self._last_words = await self._recover()
+            except PublishError as error:
+                log.warning("events.not_recovered", device=self._device, error=str(error))
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return self._last_words
+
+    async def _recover(self) -> LastWords:
+        last = (0, 0)
+        mark, mark_at, connection = None, 0.0, None
+        for stored in await self._bus.last_by_subjects(
+            EVENTS.name, subjects.events_of_device(self._tenant, self._device)
+        ):
+            try:
+                head = events.decode_head(stored.data)
+                # A former owner's late word may stand behind a newer owner's, so the epoch counts first.
+                last = max(last, (head.epoch, head.seq))
+                fact = events.decode(subjects.parse_event(stored.subject).type, stored.data)
+            except msgspec.DecodeError as error:
+                log.warning("events.undecodable", subject=stored.subject, seq=stored.seq, error=str(error))
+                continue
+            if isinstance(fact, MessageSending):
+                mark, mark_at = fact, stored.published_at
+            elif isinstance(fact, ConnectionUpdate):
+                connection = fact
+        self._seq = last[1]
+        return LastWords(last[1], mark, mark_at, connection)

@@ -1,0 +1,300 @@
+"""Carrying out one device's commands, one after the other.
+
+Order of a send: `sending` mark stored, engine called, outcome stored, command acknowledged (by the caller). A command
+that comes again after a crash finds its mark: with an outcome it is done, without one the outcome is unknown and is
+reported so, or sent once more if the tenant chose that. Guarantees: nothing is sent twice unless that was chosen, and
+every command that is taken ends in a status. WhatsApp's ids cannot be chosen by us, so unknown cannot be asked away.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import NamedTuple, cast
+
+import msgspec
+import structlog
+
+from kurir.contracts import content as contents
+from kurir.contracts import events, ids, subjects
+from kurir.contracts.commands import SendMessage
+from kurir.contracts.content import Media
+from kurir.contracts.events import MessageSending, MessageStatusChanged
+from kurir.contracts.states import MessageStatus, Reason
+from kurir.contracts.streams import EVENTS
+from kurir.runtime.broker import BrokerUnavailable, Bus
+from kurir.runtime.objects import ObjectDamaged, ObjectNotFound, ObjectStore, StoreUnavailable
+from kurir.runtime.tracing import child_span, current_traceparent
+from kurir.session_node.engines.engine import (
+    Capability,
+    MediaFailed,
+    NotConnected,
+    OutcomeUnknown,
+    SendFailed,
+    SendOrder,
+)
+from kurir.session_node.meters import Meters
+from kurir.session_node.recovery import Verdict, verdict
+from kurir.session_node.session import DeviceSession
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS = 10  # of an engine that says "later"; longer than that is for the tenant to decide
+PAGE = 500
+MAX_PAGES = 100
+STORE_AWAY_S = 1.0
+LOOK_AGAIN_S = 0.5
+
+
+class Hold(NamedTuple):
+    """Not now: look at the command again after so many seconds, or earlier `until_change` of the device."""
+
+    seconds: float
+    why: str
+    until_change: bool = False
+
+
+class Done(NamedTuple):
+    """The command's outcome is stored; it can be acknowledged."""
+
+
+DONE = Done()
+
+
+class Outbound:
+    """The sends of one device at one owner. For one caller at a time."""
+
+    def __init__(self, session: DeviceSession, bus: Bus, media: ObjectStore, meters: Meters) -> None:
+        self._session = session
+        self._bus = bus
+        self._media = media
+        self._meters = meters
+        self._marks: dict[str, int] = {}  # message id -> stream sequence of its first mark, by former owners
+        self._marks_known_since = math.inf  # of what was stored before, nothing is known yet
+        self._held: tuple[str, int] | None = None  # message and next attempt of a command that we held ourselves
+
+    async def carry_out(self, command: SendMessage, stored_at: float, traceparent: str | None) -> Done | Hold:
+        """Send, or report why not, or say when to come again.
+
+        `stored_at` is no later than when the command was first stored, in seconds since the epoch.
+        """
+        with child_span("session.send", traceparent):
+            try:
+                return await self._carry_out(command, stored_at)
+            except BrokerUnavailable as error:
+                log.warning("outbound.bus_away", device=command.device, message_id=command.id, error=str(error))
+                return Hold(LOOK_AGAIN_S, "bus_away")
+
+    async def _carry_out(self, command: SendMessage, stored_at: float) -> Done | Hold:
+        attempt = 1
+        if self._held is not None and self._held[0] == command.id:
+            attempt = self._held[1]
+        else:
+            mark_seq = await self._mark_of(command.id, stored_at)
+            if mark_seq is not None:
+                judged = await self._judge(command, mark_seq)
+                if judged is None:
+                    return DONE
+                attempt = judged
+        while True:
+            stopped = await self._stopped_by(command, attempt)
+            if stopped is not None:
+                self._held = (command.id, attempt) if isinstance(stopped, Hold) else None
+                return stopped
+            async with self._session.sending():
+                marked_before = await self._mark(command, attempt)
+                if marked_before is None:
+                    fate = await self._send(command, attempt)
+                    self._held = (command.id, attempt + 1) if isinstance(fate, Hold) else None
+                    return fate
+            judged = await self._judge(command, marked_before)
+            if judged is None:
+                return DONE
+            attempt = judged
+
+    # Was it begun before?
+
+    async def _mark_of(self, message_id: str, stored_at: float) -> int | None:
+        """Where a former owner marked this message, if one did."""
+        if stored_at < self._marks_known_since:
+            words = await self._session.log.last_words()
+            self._marks.clear()
+            if words.mark is not None and words.mark_at >= stored_at:
+                subject = subjects.event(self._session.tenant, self._session.device_id, "send.message.sending")
+                marks = await self._bus.read_from(EVENTS.name, subject, 1, PAGE * MAX_PAGES, since=stored_at)
+                for stored in marks:
+                    self._marks.setdefault(_message_of(stored.data), stored.seq)
+            self._marks_known_since = stored_at
+        return self._marks.pop(message_id, None)
+
+    async def _judge(self, command: SendMessage, mark_seq: int) -> int | None:
+        """The attempt to make next, or None when the message is done with; an unknown outcome is reported here."""
+        judged = await self._verdict(command.id, mark_seq)
+        log.info("outbound.begun_before", message_id=command.id, verdict=judged.kind, attempt=judged.attempt)
+        if judged.kind == "settled":
+            self._meters.commands.add(outcome="settled_before")
+            return None
+        if judged.kind == "unknown":
+            if command.on_unknown == "report":
+                await self._report(command, "unknown", judged.attempt, "outcome_unknown")
+                return None
+            await self._report(command, "retrying", judged.attempt, "outcome_unknown")
+        return judged.attempt + 1
+
+    async def _verdict(self, message_id: str, mark_seq: int) -> Verdict:
+        subject = subjects.event(self._session.tenant, self._session.device_id, "send.message.>")
+        marks: list[MessageSending] = []
+        statuses: list[MessageStatusChanged] = []
+        next_seq = mark_seq
+        for _ in range(MAX_PAGES):
+            page = await self._bus.read_from(EVENTS.name, subject, next_seq, PAGE)
+            for stored in page:
+                with contextlib.suppress(msgspec.DecodeError):
+                    fact = events.decode(subjects.parse_event(stored.subject).type, stored.data)
+                    if isinstance(fact, MessageSending):
+                        marks.append(fact)
+                    elif isinstance(fact, MessageStatusChanged):
+                        statuses.append(fact)
+            judged = verdict(message_id, marks, statuses)
+            if judged.kind == "settled" or len(page) < PAGE:
+                return judged
+            next_seq = page[-1].seq + 1
+        return judged
+
+    # May it be sent now?
+
+    async def _stopped_by(self, command: SendMessage, attempt: int) -> Done | Hold | None:
+        """What keeps the command from being sent now, None if nothing; one that never will be is reported here."""
+        session, now = self._session, datetime.now(UTC)
+        if command.expires_at is not None and command.expires_at <= now:
+            return await self._report(command, "expired", attempt, "expired")
+        if session.refusal is not None:
+            return await self._report(command, "failed", attempt, session.refusal)
+        left_s = (command.expires_at - now).total_seconds() if command.expires_at is not None else math.inf
+        if not session.is_connected:
+            return Hold(left_s, "offline", until_change=True)
+        kind = contents.kind_of(command.content)
+        if cast(Capability, f"send.{kind}") not in session.capabilities:
+            return await self._report(command, "failed", attempt, "kind_not_supported", kind)
+        pace = await session.pace()
+        wait_s = pace.wait_s(time.monotonic())
+        if wait_s > 0:
+            return Hold(min(wait_s, left_s), "paced")
+        media = contents.media_of(command.content)
+        if media is not None:
+            try:
+                await self._media.info(media.object)
+            except ObjectNotFound:
+                return await self._report(command, "failed", attempt, "media_missing")
+            except StoreUnavailable as error:
+                log.warning("outbound.media_store_away", message_id=command.id, error=str(error))
+                return Hold(STORE_AWAY_S, "media_store_away")
+        pace.take(time.monotonic())
+        return None
+
+    # Sending
+
+    async def _mark(self, command: SendMessage, attempt: int) -> int | None:
+        """Store the mark; where it stood already, when this attempt was begun before."""
+        mark = MessageSending(
+            id=ids.status_event_id(command.id, "sending", attempt),
+            tenant=command.tenant,
+            device=command.device,
+            at=datetime.now(UTC),
+            message_id=command.id,
+            to=command.to,
+            attempt=attempt,
+        )
+        (stored,) = await self._session.log.append(mark, traceparent=current_traceparent())
+        return stored.stored_seq if stored.was_known else None
+
+    async def _send(self, command: SendMessage, attempt: int) -> Done | Hold:
+        media = contents.media_of(command.content)
+        order = SendOrder(
+            message_id=command.id,
+            to=command.to,
+            content=command.content,
+            quote=command.quote,
+            mentions=command.mentions,
+            media=StoredMedia(self._media, media) if media is not None else None,
+            typing_ms=command.typing_ms,
+        )
+        began = time.perf_counter()
+        try:
+            sent = await self._session.send(order)
+        except NotConnected:
+            await self._report(command, "retrying", attempt, "device_offline")
+            return Hold(LOOK_AGAIN_S, "offline")
+        except (SendFailed, MediaFailed) as error:
+            retry_after_s = error.retry_after_s if isinstance(error, SendFailed) else None
+            if retry_after_s is None or attempt >= MAX_ATTEMPTS:
+                return await self._report(command, "failed", attempt, error.reason, error.detail)
+            await self._report(command, "retrying", attempt, error.reason, error.detail)
+            return Hold(retry_after_s, error.reason)
+        except OutcomeUnknown as error:
+            return await self._unknown(command, attempt, error.reason, error.detail)
+        except Exception as error:  # the engine's fault: it may have sent before it failed
+            log.exception("outbound.engine_failed", device=command.device, message_id=command.id)
+            return await self._unknown(command, attempt, "engine_error", repr(error))
+        self._meters.send_seconds.observe(time.perf_counter() - began)
+        self._session.sent.remember(sent.whatsapp_id, command.id, command.to)
+        return await self._report(command, "sent", attempt, whatsapp_id=sent.whatsapp_id, at=sent.sent_at)
+
+    async def _unknown(self, command: SendMessage, attempt: int, reason: Reason, detail: str) -> Done | Hold:
+        if command.on_unknown == "report" or attempt >= MAX_ATTEMPTS:
+            return await self._report(command, "unknown", attempt, reason, detail)
+        await self._report(command, "retrying", attempt, reason, detail)
+        return Hold(LOOK_AGAIN_S, reason)
+
+    async def _report(
+        self,
+        command: SendMessage,
+        status: MessageStatus,
+        attempt: int,
+        reason: Reason | None = None,
+        detail: str | None = None,
+        *,
+        whatsapp_id: str | None = None,
+        at: datetime | None = None,
+    ) -> Done:
+        """Store the status, and tell whoever waits for it."""
+        fact = MessageStatusChanged(
+            id=ids.status_event_id(command.id, status, *((attempt,) if attempt > 1 or status == "retrying" else ())),
+            tenant=command.tenant,
+            device=command.device,
+            at=at or datetime.now(UTC),
+            message_id=command.id,
+            status=status,
+            to=command.to,
+            whatsapp_id=whatsapp_id,
+            reason=reason,
+            detail=detail or None,
+            attempt=attempt,
+        )
+        (stored,) = await self._session.log.append(fact, traceparent=current_traceparent())
+        self._meters.commands.add(outcome=status)
+        if command.reply_to is not None and self._bus.connected:
+            await self._bus.nc.publish(command.reply_to, stored.payload)
+        return DONE
+
+
+class StoredMedia:
+    """Media of a command as an engine reads it: from the media store, in pieces."""
+
+    def __init__(self, store: ObjectStore, media: Media) -> None:
+        self._store = store
+        self.media = media
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes. Raises MediaFailed when they are gone or cannot be read."""
+        try:
+            reader = await self._store.open_stream(self.media.object)
+            async for piece in reader:
+                yield piece
+        except (ObjectNotFound, ObjectDamaged, StoreUnavailable) as error:
+            raise MediaFailed("media_missing", str(error)) from error
+
+
+def _message_of(mark: bytes) -> str:
+    return events.decode_head(mark).message_id or ""

@@ -1,0 +1,164 @@
+"""The work on one partition under its lease: a session for each device, and the commands to them.
+
+Guarantees: commands of a device are carried out one at a time in their order, and acknowledged after their outcome is
+stored; when work stops, commands under way are finished and the others are given back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+import structlog
+
+from kurir.contracts import commands, headers, streams, subjects
+from kurir.contracts.commands import Logout
+from kurir.contracts.records import Device
+from kurir.runtime.broker import Incoming
+from kurir.runtime.lanes import KeyedConsumer
+from kurir.runtime.lease import Lease
+from kurir.runtime.registry import Registry, key_of
+from kurir.runtime.settlement import Retry
+from kurir.runtime.tracing import traceparent_of
+from kurir.session_node.outbound import Hold, Outbound
+from kurir.session_node.session import DeviceSession, Shared
+
+log = structlog.get_logger(__name__)
+
+LONGEST_HOLD_S = 3600.0  # a held command is looked at again after this, whatever was missed
+CLOCK_SLACK_S = 60.0  # between the api's clock and the stream's
+
+
+class _Seat:
+    """A device of this partition: its session, its sends, and when a held command is to be looked at again."""
+
+    def __init__(self, session: DeviceSession, outbound: Outbound) -> None:
+        self.session = session
+        self.outbound = outbound
+        self.alarm: asyncio.TimerHandle | None = None
+
+
+class Partition:
+    """`closed` is called when the work has ended."""
+
+    def __init__(
+        self,
+        number: int,
+        lease: Lease,
+        shared: Shared,
+        devices: Registry[Device],
+        *,
+        closed: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.number = number
+        self._lease = lease
+        self._shared = shared
+        self._devices = devices
+        self._closed = closed
+        self._seats: dict[str, _Seat] = {}
+        self._consumer = KeyedConsumer(
+            shared.bus,
+            stream=streams.COMMANDS.name,
+            consumer=streams.command_consumer(number),
+            key_of=subjects.command_key,
+            lane_subject=partial(subjects.command_lane, number),
+            lane_filter=subjects.command_lanes_of_partition(number),
+            lane_consumer_name=streams.command_lane_consumer,
+            handle=self._carry_out,
+            ack_wait_s=streams.COMMAND_ACK_WAIT_S,
+        )
+
+    @property
+    def open_sessions(self) -> int:
+        """Sessions that are open at an engine."""
+        return sum(seat.session.is_open for seat in self._seats.values())
+
+    def session(self, tenant: str, device: str) -> DeviceSession | None:
+        """The session of a device."""
+        seat = self._seats.get(key_of(tenant, device))
+        return seat.session if seat is not None else None
+
+    async def start(self, keys: Iterable[str]) -> None:
+        """Bring the devices where they are wanted and begin to take commands. `keys` are those of known devices."""
+        for key in keys:
+            device = self._devices.get(key)
+            if device is not None or await self._is_deleted(key):
+                self._sit_down(key, device).session.start()
+        await self._consumer.start()
+
+    async def stop(self, *, is_lost: bool) -> None:
+        """Take no more commands, finish those under way, close the sessions, and return when all is stored."""
+        if is_lost:
+            # What is under way may not speak any more: its session goes first.
+            await asyncio.gather(*(seat.session.stop(is_lost=True) for seat in self._seats.values()))
+            await self._consumer.stop()
+        else:
+            await self._consumer.stop()
+            await asyncio.gather(*(seat.session.stop(is_lost=False) for seat in self._seats.values()))
+        for seat in self._seats.values():
+            if seat.alarm is not None:
+                seat.alarm.cancel()
+        await self._closed()
+
+    def device_changed(self, key: str, device: Device | None) -> None:
+        """What the tenant wants of a device has changed, or it was deleted."""
+        seat = self._seats.get(key)
+        if seat is not None:
+            seat.session.device_changed(device)
+        elif device is not None:
+            self._sit_down(key, device).session.start()
+
+    async def _is_deleted(self, key: str) -> bool:
+        return await self._devices.fetch(key) is None
+
+    def _sit_down(self, key: str, device: Device | None) -> _Seat:
+        tenant, _, device_id = key.partition(".")
+        session = DeviceSession(
+            tenant, device_id, device, self._shared, self._lease, on_change=lambda: self._consumer.resume(device_id)
+        )
+        seat = _Seat(session, Outbound(session, self._shared.bus, self._shared.media, self._shared.meters))
+        self._seats[key] = seat
+        return seat
+
+    # Commands
+
+    async def _carry_out(self, message: Incoming) -> None:
+        """One command of one device. Raises Retry when it has to wait, and for one that cannot be read."""
+        command = commands.decode(message.data)
+        seat = self._seats.get(key_of(command.tenant, command.device)) or await self._found(command)
+        if isinstance(command, Logout):
+            await seat.session.unlink()
+            self._shared.meters.commands.add(outcome="logged_out")
+            return
+        stored_at = message.published_at
+        if headers.ORIGIN_SEQUENCE in message.headers:
+            # In a lane, that is when it was moved there.
+            stored_at = min(stored_at, command.accepted_at.timestamp() - CLOCK_SLACK_S)
+        fate = await seat.outbound.carry_out(command, stored_at, traceparent_of(message.headers))
+        if isinstance(fate, Hold):
+            if fate.until_change:
+                self._wait_for_change(seat, fate.seconds)
+            raise Retry(min(fate.seconds, LONGEST_HOLD_S), fate.why)
+
+    async def _found(self, command: commands.Command) -> _Seat:
+        """A device that the registry did not tell us of yet, or one that does not exist."""
+        key = key_of(command.tenant, command.device)
+        entry = await self._devices.fetch(key)
+        if key in self._seats:
+            return self._seats[key]
+        if entry is None:
+            session = DeviceSession(
+                command.tenant, command.device, None, self._shared, self._lease, on_change=lambda: None
+            )
+            return _Seat(session, Outbound(session, self._shared.bus, self._shared.media, self._shared.meters))
+        seat = self._sit_down(key, entry.value)
+        seat.session.start()
+        return seat
+
+    def _wait_for_change(self, seat: _Seat, seconds: float) -> None:
+        """Nothing of this device until its session says that something changed, or the time is over."""
+        device = seat.session.device_id
+        self._consumer.pause(device)
+        if seat.alarm is not None:
+            seat.alarm.cancel()
+        loop = asyncio.get_running_loop()
+        seat.alarm = loop.call_later(min(seconds, LONGEST_HOLD_S), self._consumer.resume, device)

@@ -1,0 +1,44 @@
+"""Which shard should own which partition: the same answer in every process that sees the same shards.
+
+Rendezvous hashing with bounded load: a partition goes to the shard that it scores highest with, unless it is full.
+A shard that joins or leaves moves few partitions besides its own. Pure; ownership.py acts on it.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+
+from kurir.contracts.records import Shard
+from kurir.contracts.subjects import COMMAND_PARTITIONS
+
+SLACK = 1.1  # of the fair share: 1.0 would move partitions for nothing but evenness, 2.0 lets one shard have all
+
+
+def wanted_owners(shards: Iterable[Shard], partitions: int = COMMAND_PARTITIONS) -> dict[int, str]:
+    """The shard id that should own each partition; empty when no shard takes any.
+
+    Each shard gets at most its share by capacity, plus SLACK. Shards that drain or have no capacity get none.
+    """
+    taking = [shard for shard in shards if not shard.draining and shard.capacity > 0]
+    total = sum(shard.capacity for shard in taking)
+    room = {shard.id: math.ceil(SLACK * partitions * shard.capacity / total) for shard in taking}
+    # The pairs that score highest come first, so the order of partitions plays no role in who is turned away.
+    pairs = sorted(
+        ((_score(shard.id, shard.capacity, p), shard.id, p) for shard in taking for p in range(partitions)),
+        reverse=True,
+    )
+    owners: dict[int, str] = {}
+    for _, shard_id, partition in pairs:
+        if partition not in owners and room[shard_id] > 0:
+            owners[partition] = shard_id
+            room[shard_id] -= 1
+    return owners
+
+
+@lru_cache(maxsize=COMMAND_PARTITIONS * 256)
+def _score(shard_id: str, capacity: int, partition: int) -> float:
+    """Weighted rendezvous score: a shard wins in proportion to its capacity."""
+    digest = hashlib.blake2b(f"{shard_id}/{partition}".encode(), digest_size=8).digest()
+    uniform = (int.from_bytes(digest, "big") + 1) / (2**64 + 1)
+    return -capacity / math.log(uniform)

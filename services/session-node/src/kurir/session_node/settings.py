@@ -1,0 +1,32 @@
+"""Settings of a session node and of each of its shards, read from the environment once at start."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from kurir.runtime.settings import RuntimeSettings
+
+
+class SessionNodeSettings(RuntimeSettings):
+    """What a node that holds sessions needs to know. `shard` is set by the supervisor for the processes it starts."""
+
+    shards: int = Field(2, ge=1, le=64)  # processes; a crash of the engine ends the sessions of one of them
+    shard: int | None = Field(None, ge=0)
+    shard_capacity: int = Field(200, ge=1)  # sessions; weighs the shard among others
+    lease_ttl_s: int = Field(15, ge=3)  # a dead node's devices are claimed after it; renewed at a third of it
+    logins_per_s: float = Field(20.0, gt=0)  # WhatsApp sees a restarted shard's devices come back one by one
+    device_store_dir: Path = Path("devices")  # the engines' key material, when it is kept in files
+    whatsapp_proxy: str | None = None  # http, https or socks5 URL; unset dials WhatsApp directly
+    inbound_media_max_bytes: int = Field(100 * 1024 * 1024, ge=1)  # WhatsApp's own limit for most kinds
+
+    @property
+    def shard_id(self) -> str:
+        """Stable over restarts, so that a restarted shard is known by its name. Raises ValueError in a supervisor."""
+        if self.shard is None:
+            raise ValueError("this process is not a shard")
+        return shard_id(self.node_name, self.shard)
+
+
+def shard_id(node: str, index: int) -> str:
+    """The id of a node's shard, fit to be a subject token: a host name's dots become dashes."""
+    return f"{''.join(c if c.isalnum() and c.isascii() else '-' for c in node)}-{index}"

@@ -1,0 +1,56 @@
+"""Who should own which partition."""
+
+import math
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from kurir.contracts.records import Shard
+from kurir.session_node.placement import SLACK, wanted_owners
+
+
+def a_shard(name: str, *, capacity: int = 200, draining: bool = False) -> Shard:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Shard(id=name, node="n", started_at=at, capacity=capacity, draining=draining)
+
+
+def shards(count: int) -> list[Shard]:
+    return [a_shard(f"node{i // 4}-{i % 4}") for i in range(count)]
+
+
+def test_nobody_owns_anything_without_shards() -> None:
+    assert wanted_owners([]) == {}
+    assert wanted_owners([a_shard("a", draining=True)]) == {}
+
+
+def test_the_order_in_which_shards_are_seen_does_not_matter() -> None:
+    assert wanted_owners(shards(9)) == wanted_owners(reversed(shards(9)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 52, 64])
+def test_every_partition_has_an_owner_and_no_shard_more_than_its_bound(count: int) -> None:
+    owners = wanted_owners(shards(count))
+    assert sorted(owners) == list(range(64))
+    assert max(Counter(owners.values()).values()) <= math.ceil(SLACK * 64 / count)
+
+
+def test_capacity_weighs() -> None:
+    load = Counter(wanted_owners([a_shard("big", capacity=300), a_shard("small", capacity=100)]).values())
+    assert load["small"] <= math.ceil(SLACK * 16)
+    assert load["big"] >= 46
+
+
+@pytest.mark.parametrize("count", [2, 4, 10, 30])
+def test_a_shard_that_leaves_moves_little_more_than_its_own(count: int) -> None:
+    before = wanted_owners(shards(count))
+    gone = shards(count)[count // 2].id
+    after = wanted_owners([shard for shard in shards(count) if shard.id != gone])
+    own = sum(owner == gone for owner in before.values())
+    moved = sum(before[p] != after[p] for p in before)
+    assert moved <= own + 16
+
+
+def test_a_draining_shard_gives_everything_away() -> None:
+    owners = wanted_owners([a_shard("a", draining=True), a_shard("b")])
+    assert set(owners.values()) == {"b"}
