@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import msgspec
+from pydantic import SecretStr
 
 from kurir.api import app
 from kurir.api.settings import ApiSettings
@@ -105,7 +106,9 @@ class Client:
 @contextlib.asynccontextmanager
 async def running_api(nats_url: str, mongo_url: str = NOBODY, **settings: Any) -> AsyncIterator[Api]:
     """Start the api on a free port over `nats_url`, with streams and buckets made, and an operator's key."""
-    chosen = ApiSettings(nats_url=nats_url, mongodb_url=mongo_url, master_key=MASTER_KEY, api_port=0, **settings)
+    chosen = ApiSettings(
+        nats_url=nats_url, mongodb_url=mongo_url, master_key=SecretStr(MASTER_KEY), api_port=0, **settings
+    )
     life = Lifetime("api", chosen)
     async with contextlib.AsyncExitStack() as stack:
         bus = await Bus.connect(nats_url, name="test of the api")

@@ -14,6 +14,7 @@ from kurir.api.settings import ApiSettings
 from kurir.api.tenants.schemas import NewTenant
 from kurir.api.tenants.service import Tenants
 from kurir.contracts.records import ApiKey, Device, Endpoint, Tenant
+from kurir.runtime import logs
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.clock import SystemClock
 from kurir.runtime.registry import Registry
@@ -125,6 +126,8 @@ def _run(work: Callable[[Tenants], Awaitable[T]]) -> T:
 @contextlib.asynccontextmanager
 async def _tenants() -> AsyncIterator[Tenants]:
     settings = load(ApiSettings)
+    # Standard output is for what was asked for: scripts read the key from it.
+    logs.configure("command-line", settings.node_name, level="WARNING", form="console", stream=sys.stderr)
     creds = str(settings.nats_creds) if settings.nats_creds else None
     async with contextlib.AsyncExitStack() as stack:
         bus = await asyncio.wait_for(

@@ -1,5 +1,6 @@
 """Around every request: an id for it, its trace, its duration by route. No line is logged for what went well."""
 
+import itertools
 import secrets
 import time
 from typing import Any
@@ -14,6 +15,8 @@ log = logs.get("kurir.api.http")
 _METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 _MAX_ID = 64
+_PROCESS = secrets.token_hex(5)  # tells replicas and restarts apart
+_numbers = itertools.count(1)
 
 
 class Observed:
@@ -67,7 +70,7 @@ def _ids_in(headers: list[tuple[bytes, bytes]]) -> tuple[str, str | None]:
         elif name == b"traceparent":
             traceparent = tracing.traceparent_of({tracing.TRACEPARENT: value.decode("latin-1")})
     if request_id is None or not request_id.isprintable() or not request_id.isascii() or len(request_id) > _MAX_ID:
-        request_id = secrets.token_hex(8)
+        request_id = f"{_PROCESS}-{next(_numbers):x}"
     return request_id, traceparent
 
 

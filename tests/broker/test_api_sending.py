@@ -1,0 +1,196 @@
+"""Accepting messages: what a 2xx means, what is refused and how it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kurir.contracts import commands, streams
+from kurir.contracts.commands import SendMessage
+from kurir.contracts.content import Contact, Location, Poll, Reaction, Text
+from kurir.contracts.events import MessageQueued, MessageStatusChanged
+from tests.support.api_server import Api, Client, running_api
+from tests.support.nats_server import NatsServer
+
+
+@pytest.fixture
+async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
+    async with running_api(nats_server.url) as running:
+        yield running
+
+
+@pytest.fixture
+async def tenant(api: Api) -> Client:
+    return await api.tenant()
+
+
+async def test_an_accepted_message_is_a_stored_command_and_then_an_event(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    answer = await tenant.send(device, to="0812 3456 7890", priority="high", expiresIn=60)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body == {
+        "id": body["id"],
+        "messageId": None,
+        "deviceId": device,
+        "to": "6281234567890@s.whatsapp.net",
+        "status": "QUEUED",
+        "timestamp": body["timestamp"],
+    }
+    (command,) = await api.commands()
+    assert isinstance(command, SendMessage)
+    assert (command.id, command.tenant, command.device, command.to) == (body["id"], tenant.id, device, body["to"])
+    assert command.content == Text(text="Halo!")
+    assert command.expires_at == command.accepted_at + timedelta(seconds=60)
+    assert round(command.accepted_at.timestamp() * 1000) == body["timestamp"]
+    (stored,) = await api.bus.read_from(streams.COMMANDS.name, "kurir.cmd.>", 1, 10)
+    assert stored.subject.endswith(f".{tenant.id}.{device}.send-high")
+    assert stored.headers["Nats-Msg-Id"] == body["id"]
+    ((_, event),) = await api.events()
+    assert isinstance(event, MessageQueued)
+    assert (event.id, event.message_id, event.seq) == (f"{body['id']}-queued", body["id"], 0)
+
+
+@pytest.mark.parametrize("mount", ["", "/api"])
+async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant: Client, mount: str) -> None:
+    device = await tenant.device()
+    common = {"deviceId": device, "to": "120363025246125486@g.us"}
+    bodies: dict[str, dict[str, Any]] = {
+        "send-location": {"latitude": -6.2, "longitude": 106.8, "name": "Monas"},
+        "send-contact": {"contacts": [{"name": "Ann", "phones": ["6281"[:4] + "234567"]}]},
+        "send-poll": {"question": "Lunch?", "options": ["yes", "no"], "selectable": 0},
+        "send-reaction": {"messageId": "3EB0", "emoji": "👍", "participant": "6281234567@s.whatsapp.net"},
+    }
+    for path, body in bodies.items():
+        answer = await tenant.post(f"{mount}/messages/{path}", json={**common, **body})
+        assert answer.status_code == 200, (path, answer.text)
+    contents = [command.content for command in await api.commands() if isinstance(command, SendMessage)]
+    assert [type(content) for content in contents] == [Location, Contact, Poll, Reaction]
+
+
+async def test_quote_and_mentions_travel_as_whatsapp_names_them(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    quote = {"messageId": "3EB0AA", "participant": "6281111111111@s.whatsapp.net", "text": "before"}
+    answer = await tenant.send(device, to="120363025246125486@g.us", quote=quote, mentions=["08123456789"])
+    assert answer.status_code == 200
+    (command,) = await api.commands()
+    assert isinstance(command, SendMessage)
+    assert command.mentions == ("628123456789@s.whatsapp.net",)
+    assert command.quote is not None
+    assert (command.quote.key.whatsapp_id, command.quote.key.chat) == ("3EB0AA", "120363025246125486@g.us")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code", "field"),
+    [
+        ({"to": "hello"}, 400, "INVALID_RECIPIENT", "to"),
+        ({"to": 5}, 400, "VALIDATION_ERROR", "to"),
+        ({"text": ""}, 400, "VALIDATION_ERROR", "text"),
+        ({"colour": "red"}, 400, "VALIDATION_ERROR", "colour"),
+        ({"mentions": ["nobody"]}, 400, "INVALID_RECIPIENT", "mentions[0]"),
+        ({"sendAt": "2020-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
+        ({"sendAt": "2999-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
+        ({"expiresIn": 0}, 400, "VALIDATION_ERROR", "expiresIn"),
+        ({"deviceId": "dev_other"}, 404, "DEVICE_NOT_FOUND", None),
+    ],
+)
+async def test_a_wrong_message_is_refused_by_field_and_nothing_is_stored(
+    api: Api, tenant: Client, change: dict[str, Any], status: int, code: str, field: str | None
+) -> None:
+    device = await tenant.device()
+    answer = await tenant.send(device, **change)
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (status, code, field)
+    assert answer.json()["error"] == answer.json()["message"]
+    assert await api.commands() == []
+
+
+async def test_a_body_that_is_no_json_or_too_long_is_refused(tenant: Client) -> None:
+    no_json = await tenant.post("/messages/send-text", content=b"{")
+    assert (no_json.status_code, no_json.json()["code"]) == (400, "INVALID_JSON")
+    too_long = await tenant.post("/messages/send-text", content=b" " * (1024 * 1024 + 1))
+    assert (too_long.status_code, too_long.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_the_limit_of_a_device_is_told_with_each_answer_and_kept_exactly(api: Api, tenant: Client) -> None:
+    device = await tenant.device(ratePerMinute=5)
+    answers = await asyncio.gather(*(tenant.send(device) for _ in range(12)))
+    resets = {answer.headers["X-RateLimit-Reset"] for answer in answers}
+    accepted = [answer for answer in answers if answer.status_code == 200]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    # The minute may end while the test runs; then there are two windows of five.
+    assert len(accepted) == 5 * len(resets) or len(accepted) == 12
+    assert {answer.headers["X-RateLimit-Limit"] for answer in answers} == {"5"}
+    assert sorted(int(answer.headers["X-RateLimit-Remaining"]) for answer in accepted)[:5] == [0, 1, 2, 3, 4]
+    for answer in refused:
+        assert answer.json()["code"] == "RATE_LIMIT_EXCEEDED"
+        assert answer.headers["X-RateLimit-Remaining"] == "0"
+        left = int(answer.headers["X-RateLimit-Reset"]) - datetime.now(UTC).timestamp()
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert abs(int(answer.headers["Retry-After"]) - left) <= 3
+    assert len(await api.commands()) == len(accepted)
+
+
+async def test_one_device_at_its_limit_does_not_slow_another(tenant: Client) -> None:
+    slow, other = await tenant.device(ratePerMinute=1), await tenant.device()
+    answers = [(await tenant.send(slow)).status_code for _ in range(3)]
+    assert answers.count(429) >= 1
+    assert (await tenant.send(other)).status_code == 200
+
+
+async def test_a_full_backlog_is_429_and_nothing_more_is_stored(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    config = (await api.bus.js.stream_info("COMMANDS")).config
+    config.max_msgs_per_subject = 2
+    await api.bus.js.update_stream(config)
+    assert [(await tenant.send(device)).status_code for _ in range(2)] == [200, 200]
+    refused = await tenant.send(device)
+    assert (refused.status_code, refused.json()["code"]) == (429, "BACKLOG_FULL")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "X-RateLimit-Limit" in refused.headers
+    assert (await tenant.send(device, priority="high")).status_code == 200, "each lane has a backlog of its own"
+    assert len(await api.commands()) == 3
+
+
+async def test_a_message_for_later_waits_on_the_bus_and_can_be_taken_back(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    send_at = datetime.now(UTC) + timedelta(hours=1)
+    answer = await tenant.send(device, sendAt=send_at.isoformat())
+    assert (answer.status_code, answer.json()["status"]) == (200, "SCHEDULED")
+    assert datetime.fromisoformat(answer.json()["sendAt"]) == send_at
+    message = answer.json()["id"]
+    waiting = await api.bus.last_by_subject("LATER", f"kurir.later.send.{message}")
+    assert waiting is not None
+    assert waiting.headers["Nats-Schedule-Target"] == "kurir.due.send"
+    assert datetime.fromisoformat(waiting.headers["Nats-Schedule"].removeprefix("@at ")) == send_at
+    assert commands.decode(waiting.data).id == message
+    assert await api.commands() == []
+
+    other = await api.tenant()
+    assert (await other.delete(f"/messages/{message}")).status_code in (404, 503)
+    assert (await tenant.delete(f"/messages/{message}")).status_code == 204
+    assert await api.bus.last_by_subject("LATER", f"kurir.later.send.{message}") is None
+    facts = [event for _, event in await api.events()]
+    assert [getattr(fact, "status", None) for fact in facts] == ["scheduled", "canceled"]
+    assert isinstance(facts[1], MessageStatusChanged)
+
+
+async def test_the_server_fires_a_message_when_its_time_has_come(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    answer = await tenant.send(device, sendAt=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
+    (fired,) = await api.bus.pull("LATER", streams.DUE_CONSUMER, batch=1, expires_s=10)
+    command = commands.decode(fired.data)
+    assert command.id == answer.json()["id"]
+    fired.ack()
+
+
+async def test_a_trace_goes_from_the_request_to_command_and_event(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    answer = await tenant.send(device, headers={"traceparent": trace, "X-Request-Id": "mine-1"})
+    assert answer.headers["X-Request-Id"] == "mine-1"
+    (command,) = await api.bus.read_from(streams.COMMANDS.name, "kurir.cmd.>", 1, 10)
+    (event,) = await api.bus.read_from(streams.EVENTS.name, "kurir.evt.>", 1, 10)
+    assert command.headers["traceparent"] == event.headers["traceparent"] == trace
+    assert event.headers["ce-type"] == "send.message.queued"
