@@ -7,6 +7,7 @@ would do it.
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,14 +76,14 @@ class LiveSystem:
     async def kurir(self, *arguments: str) -> str:
         """Run a kurir command against this system and return what it printed."""
         process = await asyncio.create_subprocess_exec(
-            *("kurir", *arguments),
+            *(sys.executable, "-m", "kurir.cli", *arguments),
             env={**os.environ, **service_environment(self.settings)},
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(60):
-            output, _ = await process.communicate()
-        assert process.returncode == 0, f"kurir {' '.join(arguments)}:\n{output.decode()}"
+            output, errors = await process.communicate()
+        assert process.returncode == 0, f"kurir {' '.join(arguments)}:\n{errors.decode()}"
         return output.decode()
 
     def process(self, name: str) -> ManagedProcess:
