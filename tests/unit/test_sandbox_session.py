@@ -8,6 +8,7 @@ import pytest
 
 from kurir.contracts.content import Document, Text
 from kurir.session_node.engines.engine import (
+    NotConnected,
     NotPairing,
     OutcomeUnknown,
     ReceiptSeen,
@@ -78,6 +79,13 @@ async def test_a_scan_without_a_number_makes_one_up_that_stays_the_same(engine: 
     assert phones[0].isdigit()
 
 
+async def test_a_connected_device_says_who_it_is(engine: SandboxEngine, watched: Watched) -> None:
+    await connected(engine, watched)
+    me = watched.last("connected")
+    assert (me.jid, me.phone, me.push_name) == ("628111222333@s.whatsapp.net", "628111222333", "Sandbox 2333")
+    assert me.lid == "100628111222333@lid"
+
+
 async def test_every_member_of_a_group_sends_receipts(engine: SandboxEngine, watched: Watched) -> None:
     session = await connected(engine, watched)
     sent = await session.send(text(ending="036302", server="g.us"))
@@ -106,6 +114,17 @@ async def test_a_connection_lost_while_sending_leaves_the_outcome_unknown(
     with pytest.raises(OutcomeUnknown):
         await session.send(text("5550109"))
     await watched.until_state("connected", times=2)
+
+
+async def test_receipts_wait_for_a_connection_that_is_lost(engine: SandboxEngine, watched: Watched) -> None:
+    session = await connected(engine, watched)
+    sent = await session.send(text("5550108"))
+    await watched.until_state("disconnected")
+    with pytest.raises(NotConnected):
+        await session.send(text())
+    assert watched.receipts(sent.whatsapp_id) == []
+    await watched.until_state("connected", times=2)
+    await watched.until_receipts(sent.whatsapp_id, "delivered", "read")
 
 
 async def test_a_session_that_is_closed_while_sending_leaves_the_outcome_unknown(

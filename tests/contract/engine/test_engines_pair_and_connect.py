@@ -1,6 +1,7 @@
 """How a device comes to be connected, and how it ceases to be."""
 
 import re
+from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
@@ -24,7 +25,6 @@ async def test_a_device_pairs_by_the_qr_code_that_is_shown(world: World, engine:
     assert connected.phone == "628111222333"
     assert connected.lid is not None
     assert connected.lid.endswith("@lid")
-    assert connected.push_name
 
 
 async def test_a_device_pairs_by_phone_code_when_it_has_a_phone_number(
@@ -76,20 +76,27 @@ async def test_logging_out_is_reported_and_ends_the_session(world: World, engine
 
 async def test_a_phone_that_unlinks_the_device_logs_it_out(world: World, engine: Engine, watched: Watched) -> None:
     session, _ = await world.paired(engine, watched)
-    await session.send(SendOrder(message_id="m1", to=world.contact("unlinks"), content=Text(text="hi")))
+    await world.befall(session, "unlinked")
     assert (await watched.until_state("logged_out")).reason == "device_logged_out"
-
-
-async def test_a_lost_connection_comes_back_by_itself_and_brings_the_receipts(
-    world: World, engine: Engine, watched: Watched
-) -> None:
-    session, _ = await world.paired(engine, watched)
-    order = SendOrder(message_id="m1", to=world.contact("drops_connection"), content=Text(text="hi"))
-    sent = await session.send(order)
-    assert (await watched.until_state("disconnected")).reason == "connection_lost"
     with pytest.raises(NotConnected):
-        await session.send(order)
+        await session.send(SendOrder(message_id="m1", to=world.contact("friendly"), content=Text(text="hi")))
+
+
+async def test_a_banned_device_says_until_when(world: World, engine: Engine, watched: Watched) -> None:
+    session, _ = await world.paired(engine, watched)
+    await world.befall(session, "banned")
+    banned = await watched.until_state("banned")
+    assert banned.reason == "device_banned"
+    assert banned.banned_until is not None
+    assert banned.banned_until > datetime.now(UTC)
+
+
+async def test_a_lost_connection_comes_back_by_itself(world: World, engine: Engine, watched: Watched) -> None:
+    session, _ = await world.paired(engine, watched)
+    await world.befall(session, "connection_lost")
+    assert (await watched.until_state("disconnected")).reason == "connection_lost"
     await watched.until_state("connected", times=2)
+    sent = await session.send(SendOrder(message_id="m1", to=world.contact("friendly"), content=Text(text="hi")))
     await watched.until_receipts(sent.whatsapp_id, "delivered", "read")
 
 

@@ -115,15 +115,6 @@ async def test_no_answer_in_time_means_that_the_outcome_is_unknown(world: World,
     assert unknown.value.reason == "send_timeout"
 
 
-async def test_a_banned_device_says_until_when(world: World, session: EngineSession, watched: Watched) -> None:
-    with pytest.raises(SendFailed) as failed:
-        await say(session, world.contact("bans"))
-    assert failed.value.reason == "device_banned"
-    banned = await watched.until_state("banned")
-    assert banned.banned_until is not None
-    assert banned.banned_until > datetime.now(UTC)
-
-
 async def test_an_unaddressable_recipient_is_refused(session: EngineSession) -> None:
     with pytest.raises(SendFailed) as failed:
         await say(session, "not-a-jid")

@@ -5,10 +5,11 @@ A new engine joins the suite by one more class here and its name in `WORLDS`.
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from kurir.contracts.content import Media
+from kurir.contracts.content import Media, Text
 from kurir.contracts.states import ConnectionState
 from kurir.session_node.engines.engine import (
     Engine,
@@ -17,6 +18,8 @@ from kurir.session_node.engines.engine import (
     ReceiptSeen,
     Received,
     Scans,
+    SendFailed,
+    SendOrder,
     SessionSpec,
     StateChanged,
 )
@@ -30,13 +33,13 @@ Behaviour = Literal[
     "no_answer",
     "phone_off",
     "no_blue_ticks",
-    "drops_connection",
-    "bans",
-    "unlinks",
     "timelocked",
     "echoes",
 ]
-"""What a contact does. `echoes` answers a text that begins with "echo " by its rest."""
+"""What a contact does. `friendly` reads at once; `echoes` answers a text that begins with "echo " by its rest."""
+
+Misfortune = Literal["connection_lost", "unlinked", "banned"]
+"""What WhatsApp does to a device."""
 
 
 class Watched:
@@ -102,6 +105,10 @@ class World(ABC):
         """The JID of a contact who behaves like this."""
 
     @abstractmethod
+    async def befall(self, session: EngineSession, misfortune: Misfortune) -> None:
+        """Let this happen to a connected session, soon."""
+
+    @abstractmethod
     async def stop(self) -> None:
         """Stop what was started."""
 
@@ -128,11 +135,14 @@ class SandboxWorld(World):
         "no_answer": "628125550104",
         "phone_off": "628125550105",
         "no_blue_ticks": "628125550106",
-        "bans": "628125550107",
-        "drops_connection": "628125550108",
-        "unlinks": "628125550110",
         "timelocked": "628125550112",
         "echoes": "6281234568",
+    }
+
+    _MISFORTUNES: ClassVar[dict[Misfortune, str]] = {
+        "banned": "628125550107",
+        "connection_lost": "628125550108",
+        "unlinked": "628125550110",
     }
 
     async def start(self, folder: Path) -> Engine:
@@ -158,6 +168,11 @@ class SandboxWorld(World):
 
     def contact(self, behaviour: Behaviour) -> str:
         return f"{self._NUMBERS[behaviour]}@s.whatsapp.net"
+
+    async def befall(self, session: EngineSession, misfortune: Misfortune) -> None:
+        to = f"{self._MISFORTUNES[misfortune]}@s.whatsapp.net"
+        with suppress(SendFailed):
+            await session.send(SendOrder(message_id="m0", to=to, content=Text(text="hi")))
 
     async def stop(self) -> None:
         await self._engine.stop()

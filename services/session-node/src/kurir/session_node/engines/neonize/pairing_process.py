@@ -32,6 +32,7 @@ class Pairing:
         self._client = uuid.uuid4().hex.encode()
         self._writing = threading.Lock()
         self._scanned = False
+        self._finishing = threading.Event()
         self._device = b""
         self._code_wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
 
@@ -53,6 +54,8 @@ class Pairing:
             ),
             self,
         )
+        if self._finishing.is_set():
+            threading.Event().wait()  # our own stop made the client return; the other thread ends the process
         self._fail("server_unavailable", why)
 
     def on_qr(self, text: str) -> None:
@@ -75,6 +78,7 @@ class Pairing:
         elif kind in FORWARDED:
             self._say(PairingLine(what="event", kind=kind, text=base64.b64encode(data).decode()))
         elif kind == library.CONNECTED and self._scanned:
+            self._finishing.set()
             threading.Thread(target=self._finish, daemon=True).start()
         elif kind in (library.LOGGED_OUT, library.CONNECT_FAILURE, library.CLIENT_OUTDATED):
             self._fail("pairing_failed", f"WhatsApp refused the first login ({kind})")

@@ -1,0 +1,340 @@
+"""What a session makes of what the library says, with a library whose answers the test gives."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from kurir.contracts.content import Image, Media, Text
+from kurir.session_node.engines.engine import (
+    NotConnected,
+    OutcomeUnknown,
+    ReceiptSeen,
+    SendFailed,
+    SendOrder,
+    SessionSpec,
+    StateChanged,
+)
+from kurir.session_node.engines.neonize import client, library
+from kurir.session_node.engines.neonize.client import NeonizeEngine, NeonizeSession
+from kurir.session_node.engines.neonize.library import Listener, Opening
+from tests.contract.engine.worlds import Kept, Watched, a_spec
+from tests.support.conditions import until
+
+library.load()
+
+from neonize.proto import Neonize_pb2 as nz  # noqa: E402
+
+from kurir.session_node.engines.neonize import to_whatsapp  # noqa: E402
+
+JID = "628111222333:4@s.whatsapp.net"
+SPEC = a_spec(jid=JID)
+FRIEND = "62812@s.whatsapp.net"
+
+
+def partial(message: object) -> bytes:
+    data: bytes = message.SerializePartialToString()  # type: ignore[attr-defined]
+    return data
+
+
+def device() -> bytes:
+    return partial(nz.Device(JID=to_whatsapp.jid(JID), LID=to_whatsapp.jid("100:4@lid"), Platform="", PushName="Toko"))
+
+
+def acked(whatsapp_id: str) -> bytes:
+    response = nz.SendResponse(ID=whatsapp_id, Timestamp=1_767_312_000, Chat=to_whatsapp.jid("101@lid"))
+    return partial(nz.SendMessageReturnFunction(SendResponse=response))
+
+
+def refused(text: str) -> bytes:
+    return partial(nz.SendMessageReturnFunction(Error=text))
+
+
+def read_by_friend(whatsapp_id: str) -> bytes:
+    source = nz.MessageSource(Chat=to_whatsapp.jid("101@lid"), Sender=to_whatsapp.jid("101@lid"), IsFromMe=False)
+    return partial(nz.Receipt(MessageSource=source, MessageIDs=[whatsapp_id], Timestamp=1_767_312_000, Type="READ"))
+
+
+class Scripted:
+    """A library in which clients connect at once and every send is answered by `answer`."""
+
+    def __init__(self) -> None:
+        self.clients: list[bytes] = []
+        self.openings: list[Opening] = []
+        self.listener: Listener | None = None
+        self.why = ""
+        self.answer: Callable[[], bytes] = lambda: acked("3EB0")
+        self.uploads: list[tuple[int, int]] = []
+        self._stopped: dict[bytes, threading.Event] = {}
+
+    def run_client(self, client: bytes, opening: Opening, listener: Listener) -> str:
+        self.clients.append(client)
+        self.openings.append(opening)
+        self._stopped[client] = threading.Event()
+        if self.why:
+            return self.why
+        self.listener = listener
+        listener.on_event(library.DEVICE, device())
+        listener.on_event(library.CONNECTED, b"")
+        self._stopped[client].wait(20)
+        return ""
+
+    def say(self, kind: int, data: bytes = b"") -> None:
+        assert self.listener is not None
+        self.listener.on_event(kind, data)
+
+    def disconnect(self, client: bytes) -> None:
+        pass
+
+    def stop_client(self, client: bytes) -> None:
+        self._stopped[client].set()
+
+    def send_message(self, client: bytes, to: bytes, message: bytes) -> bytes:
+        return self.answer()
+
+    def upload(self, client: bytes, data: bytes, media_type: int) -> bytes:
+        self.uploads.append((len(data), media_type))
+        response = nz.UploadResponse(url="u", DirectPath="p", MediaKey=b"k", FileEncSHA256=b"e", FileSHA256=b"f")
+        return partial(nz.UploadReturnFunction(UploadResponse=response))
+
+    def download(self, client: bytes, message: bytes) -> bytes:
+        return b""
+
+    def send_chat_presence(self, client: bytes, to: bytes, state: int, media: int) -> str:
+        return ""
+
+    def pair_phone(self, client: bytes, params: bytes) -> bytes:
+        return b""
+
+    def logout(self, client: bytes) -> str:
+        return ""
+
+
+@pytest.fixture
+def scripted() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, scripted: Scripted) -> AsyncIterator[NeonizeEngine]:
+    engine = NeonizeEngine(tmp_path, proxy="socks5://proxy:1080", load=lambda: scripted)
+    path = engine.store.file("t1", "d1")
+    path.parent.mkdir(parents=True)
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("CREATE TABLE whatsmeow_device (jid TEXT)")
+        database.execute("INSERT INTO whatsmeow_device VALUES (?)", (JID,))
+    database.close()
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+@pytest.fixture
+async def session(engine: NeonizeEngine, watched: Watched) -> NeonizeSession:
+    session = await engine.open(SPEC, watched)
+    await watched.until_state("connected")
+    return session
+
+
+def an_order(**known: object) -> SendOrder:
+    return SendOrder(**{"message_id": "m1", "to": FRIEND, "content": Text(text="hi"), **known})  # type: ignore[arg-type]
+
+
+async def test_a_stored_device_logs_in_through_its_proxy_and_says_who_it_is(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    me = watched.last("connected")
+    assert (me.jid, me.lid, me.phone, me.push_name) == (JID, "100@lid", "628111222333", "Toko")
+    assert scripted.openings[0].proxy == "socks5://proxy:1080"
+    assert scripted.openings[0].jid == to_whatsapp.jid(JID).SerializeToString()
+
+
+async def test_a_device_without_keys_is_logged_out_and_the_library_is_not_asked(
+    engine: NeonizeEngine, watched: Watched, scripted: Scripted
+) -> None:
+    await engine.open(a_spec(jid="628111222333:5@s.whatsapp.net"), watched)
+    assert (await watched.until_state("logged_out")).reason == "device_logged_out"
+    assert scripted.clients == []
+
+
+async def test_every_client_has_a_name_of_its_own(
+    engine: NeonizeEngine, session: NeonizeSession, scripted: Scripted
+) -> None:
+    await session.close()
+    again = Watched()
+    await engine.open(SPEC, again)
+    await again.until_state("connected")
+    assert len(set(scripted.clients)) == 2
+
+
+async def test_a_server_that_is_away_is_tried_again(
+    engine: NeonizeEngine, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.01)
+    scripted.why = "failed to dial"
+    await engine.open(SPEC, watched)
+    gone = await watched.until_state("disconnected", times=2)
+    assert (gone.reason, gone.detail) == ("server_unavailable", "failed to dial")
+    scripted.why = ""
+    await watched.until_state("connected")
+
+
+async def test_nothing_is_sent_while_the_connection_is_lost(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    scripted.say(library.DISCONNECTED)
+    assert (await watched.until_state("disconnected")).reason == "connection_lost"
+    with pytest.raises(NotConnected):
+        await session.send(an_order())
+    scripted.say(library.CONNECTED)
+    await watched.until_state("connected", times=2)
+    assert (await session.send(an_order())).whatsapp_id == "3EB0"
+
+
+async def test_a_server_that_answers_no_keepalives_counts_as_lost(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    scripted.say(library.KEEPALIVE_TIMEOUT)
+    await watched.until_state("disconnected")
+    scripted.say(library.KEEPALIVE_RESTORED)
+    await watched.until_state("connected", times=2)
+
+
+async def test_a_client_that_does_not_come_back_is_replaced(
+    session: NeonizeSession, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.01)
+    scripted.say(library.DISCONNECTED)
+    await watched.until_state("connected", times=2)
+    assert len(scripted.clients) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "state"),
+    [
+        (library.LOGGED_OUT, nz.LoggedOut(OnConnect=True, Reason="LOGGED_OUT"), "logged_out"),
+        (library.STREAM_REPLACED, nz.StreamReplaced(), "replaced"),
+        (library.CLIENT_OUTDATED, nz.ClientOutdated(), "outdated"),
+        (library.TEMPORARY_BAN, nz.TemporaryBan(Code="BLOCKED_BY_USERS", Expire=60), "banned"),
+    ],
+)
+async def test_what_ends_the_account_ends_the_session(
+    session: NeonizeSession, watched: Watched, scripted: Scripted, kind: int, event: object, state: str
+) -> None:
+    scripted.say(kind, partial(event))
+    await until(f"state {state}", lambda: watched.states()[-1] == state)
+    scripted.say(library.CONNECTED)
+    with pytest.raises(NotConnected):
+        await session.send(an_order())
+    await asyncio.sleep(0)
+    assert watched.states() == ["connecting", "connected", state]
+
+
+async def test_no_answer_leaves_the_outcome_unknown(
+    session: NeonizeSession, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "SEND_TIMEOUT_S", 0.02)
+    release = threading.Event()
+    scripted.answer = lambda: (release.wait(5) and acked("3EB0LATE")) or b""
+    with pytest.raises(OutcomeUnknown):
+        await session.send(an_order())
+    release.set()
+
+
+async def test_a_refusal_has_its_reason_and_the_next_message_goes_out(
+    session: NeonizeSession, scripted: Scripted
+) -> None:
+    scripted.answer = lambda: refused("no LID found for 62812@s.whatsapp.net from server")
+    with pytest.raises(SendFailed) as failed:
+        await session.send(an_order())
+    assert failed.value.reason == "not_on_whatsapp"
+    scripted.answer = lambda: acked("3EB1")
+    assert (await session.send(an_order())).whatsapp_id == "3EB1"
+
+
+async def test_a_receipt_is_never_heard_before_its_send_has_returned(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    heard_when_answered: list[int] = []
+
+    def answer() -> bytes:
+        scripted.say(library.RECEIPT, read_by_friend("3EB0"))
+        return acked("3EB0")
+
+    scripted.answer = answer
+    for _ in range(20):
+        watched.seen.clear()
+        await session.send(an_order())
+        heard_when_answered.append(len(watched.receipts("3EB0")))
+        session._sent_lately.clear()
+        await watched.until_receipts("3EB0", "read")
+    assert heard_when_answered == [0] * 20
+    seen = watched.seen[-1]
+    assert isinstance(seen, ReceiptSeen)
+    assert seen.sender.pn == FRIEND  # learned from the ack
+
+
+async def test_messages_of_one_session_go_one_after_the_other(session: NeonizeSession, scripted: Scripted) -> None:
+    inside = threading.Lock()
+    numbers = iter(range(10))
+
+    def answer() -> bytes:
+        assert inside.acquire(blocking=False), "two sends at once"
+        try:
+            return acked(f"3EB{next(numbers)}")
+        finally:
+            inside.release()
+
+    scripted.answer = answer
+    sent = await asyncio.gather(*(session.send(an_order()) for _ in range(10)))
+    assert [one.whatsapp_id for one in sent] == [f"3EB{n}" for n in range(10)]
+
+
+async def test_media_is_uploaded_whole_and_bounded(
+    session: NeonizeSession, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(b"x" * 2500, "image/png")
+    await session.send(an_order(content=Image(media=kept.media), media=kept))
+    assert scripted.uploads == [(2500, 0)]
+    monkeypatch.setattr(client, "MAX_MEDIA_BYTES", 2000)
+    with pytest.raises(SendFailed) as failed:
+        await session.send(an_order(content=Image(media=kept.media), media=kept))
+    assert failed.value.reason == "media_refused"
+    small = Media(object="t/1", mimetype="image/png", size=1, sha256="")
+    kept.media = small  # says less than it has
+    with pytest.raises(SendFailed):
+        await session.send(an_order(content=Image(media=small), media=kept))
+
+
+async def test_logging_out_forgets_the_keys(engine: NeonizeEngine, session: NeonizeSession, watched: Watched) -> None:
+    await session.logout()
+    assert watched.seen[-1] == StateChanged(state="logged_out", reason="requested")
+    assert not engine.store.file("t1", "d1").exists()
+
+
+async def test_an_event_that_nobody_understands_is_passed_over(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    scripted.say(library.MESSAGE, b"\xff\xff\xff")
+    scripted.say(library.RECEIPT, read_by_friend("3EB9"))
+    await watched.until_receipts("3EB9", "read")
+
+
+async def test_a_spec_whose_jid_is_no_jid_says_so(engine: NeonizeEngine, watched: Watched) -> None:
+    database = sqlite3.connect(engine.store.file("t1", "d1"))
+    with database:
+        database.execute("INSERT INTO whatsmeow_device VALUES ('nonsense')")
+    database.close()
+    await engine.open(SessionSpec(tenant="t1", device="d1", name="K", jid="nonsense"), watched)
+    failed = await watched.until_state("disconnected")
+    assert failed.reason == "engine_error"
