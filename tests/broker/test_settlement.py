@@ -10,7 +10,7 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from nats.js.api import ConsumerConfig, StreamConfig
 
-from kurir.runtime.broker import Bus, Incoming
+from kurir.runtime.broker import Bus, Incoming, Unreachable
 from kurir.runtime.settlement import MAX_DELIVERIES, Again, Done, GivenUp, Rejected, Retry, Settlement, settle
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
@@ -169,4 +169,13 @@ async def test_faststream_requests_pass_through_unsettled(bus: Bus, nats_server:
 
     async with broker:
         await broker.start()
+        await until("the handler is reachable", lambda: _is_reachable(bus))
         assert await bus.request("ask", b'{"does":"it"}', 5) == b"did it"
+
+
+async def _is_reachable(bus: Bus) -> bool:
+    try:
+        await bus.request("ask", b'{"does":"nothing"}', 5)
+    except Unreachable:
+        return False
+    return True

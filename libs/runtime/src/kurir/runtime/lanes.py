@@ -3,8 +3,8 @@
 The partition's messages go into one queue per key. A key whose queue is full, or which is paused, opens its
 lane: its messages move to a subject of its own, in order, and are worked from there by a consumer that exists
 only meanwhile. With one message at a time per key, the messages of a key are handled in the order in which they
-were published, through lanes, restarts and changes of owner; a repeat of the newest ones is possible after a
-crash. Not guaranteed: exactly once. Strict order needs that one process at a time owns the partition.
+were published, through lanes, restarts and changes of owner; a repeat of the newest ones is possible after the
+process died. Not guaranteed: exactly once. Strict order needs that one process at a time owns the partition.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from kurir.runtime.lane_spill import Spill
 from kurir.runtime.logs import get
 from kurir.runtime.settlement import (
     Again,
+    Fate,
     Handler,
     Rejected,
     call,
@@ -36,7 +37,7 @@ LANE_PREFETCH: Final = 8  # deep enough to hide the round trip, shallow enough t
 LANE_IDLE_S: Final = 600.0  # the server removes the consumer of a lane nobody worked for that long
 LANE_LOOK_S: Final = 0.2  # how long a lane that looks empty is watched before it is closed
 AGAIN_S: Final = 0.5
-ACKS_ARRIVE_S: Final = 0.05
+REMEMBERED_DONE: Final = 8192  # many times what a consumer may have delivered and not heard of
 OPEN_LANES_AT_ONCE: Final = 64
 
 
@@ -81,6 +82,7 @@ class KeyedConsumer:
         self._keys: dict[str, KeyWork] = {}
         self._held: dict[int, Held] = {}
         self._held_from_lanes = 0
+        self._done: dict[int, None] = {}  # the newest we are done with, should their acks get lost
         self._gated: dict[str, Lane] = {}
         self._spill = Spill(bus, lane_subject, self._release_spilled, self._refuse_spilled)
         self._pull: Pull | None = None
@@ -212,11 +214,16 @@ class KeyedConsumer:
         self._look_at(work)
 
     def _is_redelivery(self, message: Incoming) -> bool:
-        """Whether we hold it already: the server delivers again what it heard nothing of during an outage."""
-        held = self._held.get(message.stream_seq)
+        """Whether we hold it or are done with it: the server delivers again what it heard nothing of."""
+        seq = message.stream_seq
+        held = self._held.get(seq)
         if held is not None:
             held.message = message
-        return held is not None
+        elif seq in self._done:
+            message.ack()
+        else:
+            return False
+        return True
 
     def _allowance(self) -> int:
         # When much is held, nobody may hold more than one: so the last places go to keys that have none.
@@ -282,7 +289,7 @@ class KeyedConsumer:
                     await self._wait(work, fate.delay_s)
             else:
                 work.queue.popleft()
-                self._release(work, held)
+                self._finish(work, held)
 
     async def _wait(self, work: KeyWork, delay_s: float) -> None:
         work.changed.clear()
@@ -295,11 +302,21 @@ class KeyedConsumer:
         while work.queue and not work.is_paused and not self._is_stopping:
             held = work.queue.popleft()
             work.in_work.add(held)
+            fate: Fate | None = None
             try:
-                await settle(self._bus, held.message, self._handle)
+                fate = await settle(self._bus, held.message, self._handle)
             finally:
                 work.in_work.discard(held)
-                self._release(work, held)
+                if fate is None or isinstance(fate, Again):
+                    self._release(work, held)
+                else:
+                    self._finish(work, held)
+
+    def _finish(self, work: KeyWork, held: Held) -> None:
+        self._done[held.seq] = None
+        if len(self._done) > REMEMBERED_DONE:
+            del self._done[next(iter(self._done))]
+        self._release(work, held)
 
     def _release(self, work: KeyWork, held: Held) -> None:
         """No longer ours to hold: there is room for another."""
@@ -314,7 +331,7 @@ class KeyedConsumer:
 
     def _release_spilled(self, work: KeyWork, held: Held) -> None:
         held.message.ack()
-        self._release(work, held)
+        self._finish(work, held)
         self._look_at(work)
 
     def _refuse_spilled(self, work: KeyWork, held: Held) -> None:
@@ -406,8 +423,7 @@ class KeyedConsumer:
             ),
         )
         if info.num_ack_pending and self._is_exclusive:
-            # Our own last acks may still be on their way; what is pending after that was held by a former owner.
-            await asyncio.sleep(ACKS_ARRIVE_S)
+            # Given back by a pause or held by a former owner: all of it comes again at once and in order.
             await self._bus.js.reset_consumer(self._stream, name)
 
     async def _pump(self, name: str, work: KeyWork, lane: Lane) -> bool:
