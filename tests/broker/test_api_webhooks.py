@@ -1,0 +1,148 @@
+"""Webhooks as they are written for the webhook-dispatcher."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kurir.contracts.records import Endpoint, EndpointState
+from kurir.runtime.registry import Registry, key_of
+from kurir.runtime.secrets import MasterKey
+from tests.support.api_server import MASTER_KEY, Api, Client, running_api
+from tests.support.conditions import until
+from tests.support.nats_server import NatsServer
+
+URL = "https://example.com/hook"
+
+
+@pytest.fixture
+async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
+    async with running_api(nats_server.url) as running:
+        yield running
+
+
+@pytest.fixture
+async def tenant(api: Api) -> Client:
+    return await api.tenant()
+
+
+async def stored(api: Api, tenant: Client, webhook: str) -> Endpoint:
+    entry = await Registry(api.bus, "endpoints", Endpoint).fetch(key_of(tenant.id, webhook))
+    assert entry is not None
+    return entry.value
+
+
+def opened(endpoint: Endpoint) -> list[str]:
+    key = MasterKey.parse(MASTER_KEY)
+    return [key.open(secret.sealed, f"{endpoint.tenant}/{endpoint.id}") for secret in endpoint.secrets]
+
+
+async def test_a_secret_is_made_shown_once_and_kept_sealed(api: Api, tenant: Client) -> None:
+    made = (await tenant.post("/webhooks", json={"url": URL})).json()
+    assert made["secret"].startswith("whsec_")
+    assert made["events"] == ["message.received", "message.status", "device.status"]
+    assert made["active"] is True
+    endpoint = await stored(api, tenant, made["id"])
+    assert opened(endpoint) == [made["secret"]]
+    assert endpoint.signatures == ("standard", "device_gateway")
+    for path in ("/webhooks", f"/webhooks/{made['id']}"):
+        assert made["secret"] not in (await tenant.get(path)).text
+    raw = await api.bus.last_by_subject("KV_endpoints", f"$KV.endpoints.{tenant.id}.{made['id']}")
+    assert raw is not None
+    assert made["secret"].encode() not in raw.data
+
+
+async def test_both_secrets_sign_for_a_day_after_a_rotation(api: Api, tenant: Client) -> None:
+    made = (await tenant.post("/webhooks", json={"url": URL})).json()
+    rotated = (await tenant.post(f"/webhooks/{made['id']}/rotate-secret")).json()
+    endpoint = await stored(api, tenant, made["id"])
+    assert opened(endpoint) == [rotated["secret"], made["secret"]]
+    assert endpoint.secrets[0].expires_at is None
+    assert endpoint.secrets[1].expires_at == datetime.fromisoformat(rotated["previousValidUntil"])
+    left = datetime.fromisoformat(rotated["previousValidUntil"]) - datetime.now(UTC)
+    assert timedelta(hours=23, minutes=59) < left <= timedelta(hours=24)
+    for _ in range(6):
+        await tenant.post(f"/webhooks/{made['id']}/rotate-secret")
+    assert len((await stored(api, tenant, made["id"])).secrets) == 5
+
+
+async def test_a_secret_of_ones_own_is_taken_and_signs_as_it_can(api: Api, tenant: Client) -> None:
+    plain = (await tenant.post("/webhooks", json={"url": URL, "secret": "my old secret"})).json()
+    assert (plain["secret"], plain["signatures"]) == ("my old secret", ["device_gateway"])
+    refused = await tenant.post("/webhooks", json={"url": URL, "secret": "my old secret", "signatures": ["standard"]})
+    assert (refused.status_code, refused.json()["field"]) == (400, "secret")
+    good = "whsec_" + "A" * 43 + "="
+    own = (await tenant.post("/webhooks", json={"url": URL, "secret": good})).json()
+    assert (own["secret"], own["signatures"]) == (good, ["standard", "device_gateway"])
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({}, "VALIDATION_ERROR", "url"),
+        ({"url": "ftp://example.com/x"}, "VALIDATION_ERROR", "url"),
+        ({"url": "https://user:pass@example.com/"}, "VALIDATION_ERROR", "url"),
+        ({"url": "https://[::1/"}, "VALIDATION_ERROR", "url"),
+        ({"url": "https://127.0.0.1/x"}, "URL_NOT_ALLOWED", "url"),
+        ({"url": "https://localhost/x"}, "URL_NOT_ALLOWED", "url"),
+        ({"url": "https://2130706433/"}, "URL_NOT_ALLOWED", "url"),
+        ({"url": "https://[::ffff:10.0.0.1]/"}, "URL_NOT_ALLOWED", "url"),
+        ({"url": "https://169.254.169.254/latest/meta-data"}, "URL_NOT_ALLOWED", "url"),
+        ({"url": "http://93.184.216.34/x"}, "URL_NOT_ALLOWED", "url"),
+        ({"url": URL, "events": ["message.recieved"]}, "VALIDATION_ERROR", "events[0]"),
+        ({"url": URL, "events": []}, "VALIDATION_ERROR", "events"),
+        ({"url": URL, "headers": {"Host": "x"}}, "VALIDATION_ERROR", "headers"),
+        ({"url": URL, "headers": {"webhook-id": "x"}}, "VALIDATION_ERROR", "headers"),
+        ({"url": URL, "headers": {"X-A": "b\r\nX-C: d"}}, "VALIDATION_ERROR", "headers"),
+        ({"url": URL, "secret": "short"}, "VALIDATION_ERROR", "secret"),
+        ({"url": URL, "maxInFlight": 0}, "VALIDATION_ERROR", "maxInFlight"),
+    ],
+)
+async def test_what_could_not_work_or_leads_inside_is_refused(
+    tenant: Client, body: dict[str, Any], code: str, field: str
+) -> None:
+    answer = await tenant.post("/webhooks", json=body)
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (400, code, field), answer.text
+    assert (await tenant.get("/webhooks")).json() == []
+
+
+async def test_the_operator_can_allow_addresses_inside(nats_server: NatsServer) -> None:
+    async with running_api(nats_server.url, egress_allow="127.0.0.1/32:8099, 10.0.0.0/8") as api:
+        tenant = await api.tenant()
+        assert (await tenant.post("/webhooks", json={"url": "http://127.0.0.1:8099/hook"})).status_code == 201
+        assert (await tenant.post("/webhooks", json={"url": "http://127.0.0.1:8098/hook"})).status_code == 400
+
+
+async def test_changes_are_kept_and_patterns_accepted(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    body = {"url": URL, "events": ["send.message.*", "message.received"], "deviceId": device, "headers": {"X-A": "b"}}
+    made = (await tenant.post("/webhooks", json=body)).json()
+    assert (made["events"], made["deviceId"], made["headers"]) == (body["events"], device, {"X-A": "b"})
+    changed = await tenant.patch(f"/webhooks/{made['id']}", json={"active": False, "deviceId": None, "events": ["*"]})
+    assert (changed.json()["active"], changed.json()["deviceId"], changed.json()["events"]) == (False, None, ["*"])
+    endpoint = await stored(api, tenant, made["id"])
+    assert (endpoint.active, endpoint.device, endpoint.url) == (False, None, URL)
+    assert (await tenant.delete(f"/webhooks/{made['id']}")).status_code == 204
+    assert (await tenant.get(f"/webhooks/{made['id']}")).status_code == 404
+
+
+async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back(api: Api, tenant: Client) -> None:
+    made = (await tenant.post("/webhooks", json={"url": URL})).json()
+    state = EndpointState(
+        endpoint=made["id"],
+        tenant=tenant.id,
+        at=datetime.now(UTC),
+        failing_since=datetime.now(UTC) - timedelta(days=5),
+        disabled=True,
+        reason="failing for five days",
+    )
+    await Registry(api.bus, "endpoint_state", EndpointState).put(key_of(tenant.id, made["id"]), state)
+
+    async def is_off() -> bool:
+        return (await tenant.get(f"/webhooks/{made['id']}")).json()["active"] is False
+
+    await until("it is shown as off", is_off)
+    assert (await tenant.get(f"/webhooks/{made['id']}")).json()["disabledReason"] == "failing for five days"
+    back = (await tenant.patch(f"/webhooks/{made['id']}", json={"active": True})).json()
+    assert (back["active"], back["disabledReason"]) == (True, None)
