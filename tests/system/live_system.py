@@ -25,7 +25,7 @@ class LiveSystem:
     """Start with `start`, end with `stop`; `process(name)` finds one to kill."""
 
     def __init__(self, state: Path, **environment: str) -> None:
-        first = _four_free_ports()
+        first = four_free_ports()
         self.settings = load(
             UpSettings,
             environment="demo",
@@ -160,7 +160,7 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _four_free_ports() -> int:
+def four_free_ports() -> int:
     """The first of four neighbouring ports that are free."""
     while True:
         first = free_port()
