@@ -231,14 +231,17 @@ class NeonizeSession:
             raise SendFailed("media_missing", "the order has no media")
         if media.media.size > MAX_MEDIA_BYTES:
             raise SendFailed("media_refused", f"{media.media.size} bytes are more than {MAX_MEDIA_BYTES}")
-        data = bytearray()
+        chunks, size = list[bytes](), 0
         try:
             async with asyncio.timeout(MEDIA_TIMEOUT_S):
                 async for chunk in media.chunks():
-                    data += chunk
-                    if len(data) > MAX_MEDIA_BYTES:
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > MAX_MEDIA_BYTES:
                         raise SendFailed("media_refused", f"more than {MAX_MEDIA_BYTES} bytes")
-            answer = await link.call(self._engine.library.upload, bytes(data), media_type, timeout_s=MEDIA_TIMEOUT_S)
+            data = b"".join(chunks)
+            chunks.clear()
+            answer = await link.call(self._engine.library.upload, data, media_type, timeout_s=MEDIA_TIMEOUT_S)
         except MediaFailed as error:
             raise SendFailed(error.reason, error.detail) from error
         except TimeoutError as error:
