@@ -56,7 +56,7 @@ async def test_a_dispatcher_that_is_told_to_stop_finishes_and_hands_back_at_once
     stage: Stage, receiver: WebhookReceiver
 ) -> None:
     await stage.endpoint(receiver.url("/hook"))
-    receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.05))
+    receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.2))
     said = set()
     async with stage.dispatcher_process() as dispatcher:
         for _ in range(200):
@@ -152,3 +152,22 @@ async def test_while_mongodb_is_away_webhooks_go_on_and_history_catches_up(
 
             await until("the history has caught up", all_is_written, within_s=30)
     await mongo.close()
+
+
+async def test_of_two_dispatchers_one_takes_over_what_the_other_leaves_in_a_lane(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.05))
+    said = set()
+    async with stage.dispatcher_process() as leaving, stage.dispatcher():
+        for _ in range(600):
+            said.add((await stage.say(a_message())).id)
+
+        async def is_behind() -> bool:
+            return bool(await stage.bus.subjects(streams.DELIVERIES.name, "kurir.dlvlane.>"))
+
+        await until("the endpoint has a lane", is_behind)
+        assert await leaving.terminate() == 0
+        await until("every event has arrived", lambda: said <= arrivals(receiver).keys(), within_s=60)
+        await stage.nothing_waits(within_s=60)

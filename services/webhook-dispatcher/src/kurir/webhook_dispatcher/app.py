@@ -55,6 +55,24 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-webhook-dispatcher")
     life.on_stop("mongo", mongo.close)
 
+    for stream, consumer, fact_of in (
+        (streams.EVENTS.name, streams.HISTORY_CONSUMER, event_fact),
+        (streams.AUDIT.name, streams.AUDIT_CONSUMER, audit_fact),
+    ):
+        writer = FactWriter(
+            bus,
+            mongo,
+            measures,
+            stream=stream,
+            consumer=consumer,
+            fact_of=fact_of,
+            batch=settings.history_batch,
+            wait_s=settings.history_wait_s,
+        )
+        await writer.start()
+        life.spawn(consumer, writer.run())
+        life.on_stop(consumer, writer.stop)
+
     endpoints = Endpoints(bus, master_key)
     await life.start("endpoints", endpoints)
     audit = AuditTrail(bus)
@@ -103,24 +121,6 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     await fanout.start()
     life.spawn("fanout", fanout.run())
     life.on_stop("fanout", fanout.stop)
-
-    for stream, consumer, fact_of in (
-        (streams.EVENTS.name, streams.HISTORY_CONSUMER, event_fact),
-        (streams.AUDIT.name, streams.AUDIT_CONSUMER, audit_fact),
-    ):
-        writer = FactWriter(
-            bus,
-            mongo,
-            measures,
-            stream=stream,
-            consumer=consumer,
-            fact_of=fact_of,
-            batch=settings.history_batch,
-            wait_s=settings.history_wait_s,
-        )
-        await writer.start()
-        life.spawn(consumer, writer.run())
-        life.on_stop(consumer, writer.stop)
 
 
 def _allow_many_sockets() -> None:

@@ -31,26 +31,23 @@ DEAD_AGAIN_S: Final = 1.0
 USUAL_WRITE_S: Final = 0.5  # for 500 facts: 0.2 s
 
 INDEXES: Final[dict[str, tuple[Index, ...]]] = {
-    # Of a message's story; of a tenant's and a device's latest; and of what is too old to keep.
     "events": (
-        Index([("message_id", 1)]),
-        Index([("tenant", 1), ("at_ms", -1)]),
-        Index([("device", 1), ("at_ms", -1)]),
-        Index([("key", 1)]),
-        Index([("at_ms", 1)]),
+        Index([("message_id", 1)]),  # the story of a message
+        Index([("tenant", 1), ("type", 1), ("at_ms", -1), ("stream_seq", -1)]),  # lists, newest first
+        Index([("device", 1), ("type", 1), ("at_ms", -1), ("stream_seq", -1)]),
+        Index([("chat", 1), ("type", 1), ("at_ms", -1), ("stream_seq", -1)]),
+        Index([("at_ms", 1)]),  # what is too old to keep
     ),
     "attempts": (
         Index([("message_id", 1)]),
         Index([("event_id", 1)]),
-        Index([("tenant", 1), ("at_ms", -1)]),
         Index([("endpoint", 1), ("at_ms", -1)]),
-        Index([("key", 1)]),
+        Index([("tenant", 1), ("at_ms", -1)]),
         Index([("at_ms", 1)]),
     ),
     "changes": (
         Index([("tenant", 1), ("at_ms", -1)]),
         Index([("target", 1)]),
-        Index([("key", 1)]),
         Index([("at_ms", 1)]),
     ),
 }

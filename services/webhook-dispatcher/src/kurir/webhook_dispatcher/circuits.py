@@ -18,6 +18,7 @@ from kurir.webhook_dispatcher.measures import Measures
 log = get("kurir.circuits")
 
 PROBE_WITHIN_S: Final = 30.0  # then a probe is taken for lost: attempt and record end before that
+GIVE_BACK_S: Final = 0.25  # a message that comes back before its endpoint is paused does not spin
 
 
 @dataclass(slots=True)
@@ -55,7 +56,7 @@ class Circuits:
     async def admit(self, endpoint: str) -> None:
         """Return when an attempt may be made, which may be the probe that decides for all others.
 
-        Raises Retry, with no delay, when the endpoint is left alone: it is paused then, and its messages wait there.
+        Raises Retry when the endpoint is left alone: it is paused then, and what comes back waits in its lane.
         """
         tripped = self._tripped.get(endpoint)
         if tripped is None or tripped.circuit.may_attempt(self._clock.monotonic(), PROBE_WITHIN_S):
@@ -64,10 +65,10 @@ class Circuits:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(tripped.probed.wait(), PROBE_WITHIN_S)
         if tripped.circuit.is_tripped:
-            raise Retry(0.0, "the endpoint is left alone")
+            raise Retry(GIVE_BACK_S, "the endpoint is left alone")
 
     def succeeded(self, endpoint: str) -> None:
-        """Note a success, or that nothing is sent to this endpoint any more: what waits for it need not."""
+        """Note a success, or that nothing is sent to this endpoint any more: what waits need not wait for a probe."""
         tripped = self._tripped.pop(endpoint, None)
         if tripped is None:
             return

@@ -8,7 +8,7 @@ the same `webhook-id` twice.
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -90,8 +90,8 @@ class Delivering:
         """
         try:
             delivery = deliveries.decode(message.data)
-        except msgspec.ValidationError as error:
-            raise Rejected("VALIDATION_ERROR", str(error)) from error
+        except msgspec.DecodeError as error:
+            raise self._rejected(error) from error
         traceparent = traceparent_of(message.headers)
         endpoint = await self._endpoints.find(delivery.tenant, delivery.endpoint)
         if message.delivered > 1:
@@ -150,7 +150,7 @@ class Delivering:
                 )
                 verdict = outcome.of_answer(answer.status, _retry_headers(answer), at)
             except msgspec.DecodeError as error:
-                raise Rejected("VALIDATION_ERROR", str(error)) from error
+                raise self._rejected(error) from error
             except TransportFailure as failure:
                 if failure.kind in OURS:
                     raise Retry(OURS_AGAIN_S, failure.kind) from failure
@@ -163,6 +163,10 @@ class Delivering:
         if isinstance(answer, Answer) and delivery.attempt == 1 and not delivery.is_replay:
             self._measures.first_byte(answer.started_at - delivery.first_at.timestamp())
         return self._judged(delivery, endpoint, at, verdict, answer, sent)
+
+    def _rejected(self, error: msgspec.DecodeError) -> Rejected:
+        self._measures.gave_up("deliveries")
+        return Rejected("VALIDATION_ERROR", str(error))
 
     def _judged(
         self,
@@ -186,20 +190,11 @@ class Delivering:
             wait_s = delay_s(self._retry_delays_s, delivery.attempt, verdict.retry_after_s)
             result = "dead" if wait_s is None else "retry"
             next_at = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
-        return DeliveryAttempt(
-            id=_attempt_id(delivery),
-            delivery=delivery.id,
-            generation=delivery.generation,
-            attempt=delivery.attempt,
-            tenant=delivery.tenant,
-            device=delivery.device,
-            endpoint=delivery.endpoint,
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            message_id=delivery.message_id,
-            at=at,
-            url=endpoint.url,
-            outcome=result,
+        return _fact(
+            delivery,
+            at,
+            endpoint.url,
+            result,
             milliseconds=round(answer.milliseconds, 3),
             status=answer.status,
             error=verdict.error,
@@ -208,29 +203,13 @@ class Delivering:
             response=answer.body.decode(errors="replace") if isinstance(answer, Answer) else "",
             request_headers=request.shown(sent),
             next_at=next_at,
-            is_replay=delivery.is_replay,
         )
 
     def _canceled(self, delivery: Delivery, endpoint: Endpoint | None) -> DeliveryAttempt:
         """The endpoint was deleted, turned off or disabled after the event: nothing is sent, and that is recorded."""
-        return DeliveryAttempt(
-            id=_attempt_id(delivery),
-            delivery=delivery.id,
-            generation=delivery.generation,
-            attempt=delivery.attempt,
-            tenant=delivery.tenant,
-            device=delivery.device,
-            endpoint=delivery.endpoint,
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            message_id=delivery.message_id,
-            at=self._clock.now(),
-            url=endpoint.url if endpoint is not None else "",
-            outcome="canceled",
-            milliseconds=0.0,
-            error="endpoint_gone" if endpoint is None else "endpoint_off",
-            is_replay=delivery.is_replay,
-        )
+        self._circuits.succeeded(delivery.endpoint)
+        url, error = ("", "endpoint_gone") if endpoint is None else (endpoint.url, "endpoint_off")
+        return _fact(delivery, self._clock.now(), url, "canceled", milliseconds=0.0, error=error)
 
     async def _follow_up(
         self,
@@ -245,7 +224,7 @@ class Delivering:
         elif attempt.outcome == "disabled" and endpoint is not None:
             reason = "The endpoint answered 410 Gone." if attempt.status == 410 else "It failed for too long."
             await self._health.disable(endpoint, attempt.at, reason)
-            self._circuits.succeeded(endpoint.id)  # what waits is to be canceled, and need not wait for a probe
+            self._circuits.succeeded(endpoint.id)
         if attempt.outcome in ("dead", "disabled"):
             await self._bury(message, delivery, attempt)
 
@@ -287,6 +266,26 @@ class Delivering:
 
 def _attempt_id(delivery: Delivery) -> str:
     return ids.attempt_id(delivery.id, delivery.generation, delivery.attempt)
+
+
+def _fact(delivery: Delivery, at: datetime, url: str, result: DeliveryOutcome, **facts: Any) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        id=_attempt_id(delivery),
+        delivery=delivery.id,
+        generation=delivery.generation,
+        attempt=delivery.attempt,
+        tenant=delivery.tenant,
+        device=delivery.device,
+        endpoint=delivery.endpoint,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        message_id=delivery.message_id,
+        at=at,
+        url=url,
+        outcome=result,
+        is_replay=delivery.is_replay,
+        **facts,
+    )
 
 
 def _retry_headers(answer: Answer) -> dict[str, str]:

@@ -15,8 +15,9 @@ from kurir.contracts.deliveries import ConfigurationChanged
 from kurir.contracts.records import Endpoint, EndpointState
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.logs import get
-from kurir.runtime.registry import Registry, key_of
+from kurir.runtime.registry import Registry
 from kurir.webhook_dispatcher.attempts import AuditTrail
+from kurir.webhook_dispatcher.endpoints import endpoint_key
 
 log = get("kurir.endpoint_health")
 
@@ -48,12 +49,12 @@ class EndpointHealth:
 
     def is_disabled(self, endpoint: Endpoint) -> bool:
         """Whether nothing is to be sent to `endpoint` until its tenant changes its record."""
-        state = self._registry.get(key_of(endpoint.tenant, endpoint.id))
+        state = self._registry.get(endpoint_key(endpoint.tenant, endpoint.id))
         return state is not None and state.disabled and state.at >= endpoint.updated_at
 
     def succeeded(self, endpoint: Endpoint, at: datetime) -> None:
         """Note that `endpoint` took a delivery."""
-        key = key_of(endpoint.tenant, endpoint.id)
+        key = endpoint_key(endpoint.tenant, endpoint.id)
         self._failures.pop(key, None)
         state = self._known(key)
         if state is not None and state.failing_since is not None:
@@ -62,7 +63,7 @@ class EndpointHealth:
 
     def failed(self, endpoint: Endpoint, at: datetime) -> bool:
         """Note that `endpoint` did not; True when it has failed for so long that it is to be disabled."""
-        key = key_of(endpoint.tenant, endpoint.id)
+        key = endpoint_key(endpoint.tenant, endpoint.id)
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         state = self._known(key)
         if state is None or state.failing_since is None or state.disabled:
@@ -78,7 +79,7 @@ class EndpointHealth:
         """Send nothing more to `endpoint`, and say so in the audit. Repeating it is harmless. Raises PublishError."""
         if self.is_disabled(endpoint):
             return
-        key = key_of(endpoint.tenant, endpoint.id)
+        key = endpoint_key(endpoint.tenant, endpoint.id)
         state = self._known(key)
         self._unwritten.pop(key, None)
         await self._registry.put(

@@ -3,6 +3,7 @@
 Nothing here asks a server when an event or a delivery comes by. While NATS is away the last known endpoints count.
 """
 
+import functools
 from collections import defaultdict
 
 import structlog
@@ -17,6 +18,12 @@ from kurir.webhook_dispatcher.request import RequestWriter
 log = structlog.get_logger(__name__)
 
 KEPT_ANSWERS = 10_000  # of `interested`: tenants times devices times event types that come by
+
+
+@functools.lru_cache(maxsize=100_000)
+def endpoint_key(tenant: str, endpoint: str) -> str:
+    """The key of an endpoint in `endpoints` and in `endpoint_state`. Raises ValueError for what are no ids."""
+    return key_of(tenant, endpoint)
 
 
 class Endpoints:
@@ -42,7 +49,7 @@ class Endpoints:
     async def find(self, tenant: str, endpoint: str) -> Endpoint | None:
         """The endpoint, or None when it is gone. Only one that is not in memory is asked for at the server: a delivery
         can be faster than the news of its endpoint. Raises BrokerUnavailable then."""
-        key = key_of(tenant, endpoint)
+        key = endpoint_key(tenant, endpoint)
         known = self._registry.get(key)
         if known is not None:
             return known
@@ -65,7 +72,7 @@ class Endpoints:
 
         Raises SecretsUnusable.
         """
-        key = key_of(endpoint.tenant, endpoint.id)
+        key = endpoint_key(endpoint.tenant, endpoint.id)
         writer = self._writers.get(key)
         if writer is None or writer.endpoint is not endpoint:
             writer = self._writers[key] = RequestWriter(endpoint, self._master_key)

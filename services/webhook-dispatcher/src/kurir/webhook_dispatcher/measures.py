@@ -6,7 +6,7 @@ from kurir.runtime.metrics import Metrics
 from kurir.webhook_dispatcher.outcome import ERRORS
 
 _OUTCOMES = ("delivered", "retry", "dead", "disabled", "canceled")
-_FAILURES = ("guard", "dns", "connect", "tls", "timeout", "reset", "protocol", "request", "secret", "none")
+_FAILURES = ("guard", "dns", "connect", "tls", "timeout", "reset", "protocol", "request", "secret", *ERRORS)
 
 _WRITERS = (streams.HISTORY_CONSUMER, streams.AUDIT_CONSUMER)
 
@@ -16,14 +16,13 @@ class Measures:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._attempts = metrics.counter(
-            "kurir_webhook_attempts_total",
-            "Attempts by what was decided after them and by the class of their failure",
-            outcome=_OUTCOMES,
-            error=(*_FAILURES, *ERRORS),
-        )
         self._attempt_seconds = metrics.histogram(
-            "kurir_webhook_attempt_seconds", "Time of one request, until its whole answer", outcome=_OUTCOMES
+            "kurir_webhook_attempt_seconds",
+            "Time of one attempt until its whole answer, by what was decided after it; its count is that of attempts",
+            outcome=_OUTCOMES,
+        )
+        self._failures = metrics.counter(
+            "kurir_webhook_failures_total", "Attempts that failed, by the class of failure", error=_FAILURES
         )
         self._first_byte_seconds = metrics.histogram(
             "kurir_webhook_lag_seconds", "From the event in the stream to the start of its first request"
@@ -48,8 +47,9 @@ class Measures:
         )
 
     def attempted(self, attempt: DeliveryAttempt) -> None:
-        self._attempts.add(outcome=attempt.outcome, error=attempt.error or "none")
         self._attempt_seconds.observe(attempt.milliseconds / 1000, outcome=attempt.outcome)
+        if attempt.error is not None and attempt.outcome != "canceled":
+            self._failures.add(error=attempt.error)
         if attempt.outcome in ("dead", "disabled"):
             self._dead.add(origin="deliveries")
 
