@@ -1,0 +1,301 @@
+"""The control API: JSON over HTTP on loopback, and a page for a person. What a tester can do to this WhatsApp.
+
+Errors are {"error": "…"}: 404 for what does not exist, 400 for what is not understood, 409 for what cannot be done now.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from tests.support.whatsapp_emulator.accounts import Account, Device, Policy
+from tests.support.whatsapp_emulator.connection import conflict
+from tests.support.whatsapp_emulator.contents import Saying
+from tests.support.whatsapp_emulator.emulator import Emulator
+from tests.support.whatsapp_emulator.groups import Group, IqRefused, participant
+from tests.support.whatsapp_emulator.http import Answer, Request, json_answer
+from tests.support.whatsapp_emulator.jid import Jid
+from tests.support.whatsapp_emulator.media_host import MediaGone
+from tests.support.whatsapp_emulator.pairing import PairingFailed
+from tests.support.whatsapp_emulator.stanza import Stanza, leaf, parent
+
+Body = TypeVar("Body")
+OpenDoor = Callable[[int], Awaitable[None]]
+
+
+class Scan(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Scan a QR code with the phone of that number; `business` is a verified name."""
+
+    qr: str
+    phone: str
+    name: str | None = None
+    business: str | None = None
+
+
+class EnteredCode(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Type the code that a device shows into the phone of that number."""
+
+    phone: str
+    code: str
+    name: str | None = None
+
+
+class AccountSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`policy` replaces some of the policy's fields; `picture` is base64."""
+
+    name: str | None = None
+    about: str | None = None
+    picture: bytes | None = None
+    policy: dict[str, Any] = {}
+
+
+class Typing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    to: str
+    is_typing: bool = True
+    is_voice: bool = False
+
+
+class Call(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    to: str
+
+
+class NewGroup(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    subject: str
+    owner: str
+    members: list[str]
+
+
+class GroupChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """By `author`, one of: members added, removed, promoted or demoted; another subject or description; leaving."""
+
+    author: str
+    add: list[str] = []
+    remove: list[str] = []
+    promote: list[str] = []
+    demote: list[str] = []
+    subject: str | None = None
+    description: str | None = None
+    leave: bool = False
+
+
+class DeviceFault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`code` is for "stream-error"."""
+
+    code: str = "503"
+
+
+class Door(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A port of 127.0.0.1 outside, to be reached under the same number inside the namespace."""
+
+    port: int
+
+
+class Control:
+    """`open_door` connects the namespace to a port outside."""
+
+    def __init__(self, emulator: Emulator, open_door: OpenDoor) -> None:
+        self._emulator = emulator
+        self._open_door = open_door
+
+    async def answer(self, request: Request) -> Answer:
+        """One request."""
+        path = tuple(part for part in request.path.split("/") if part)
+        try:
+            return await self._route(request, path)
+        except (KeyError, MediaGone) as error:
+            return json_answer({"error": str(error)}, 404)
+        except (msgspec.DecodeError, msgspec.ValidationError, ValueError, IqRefused) as error:
+            return json_answer({"error": str(error)}, 400)
+        except (PairingFailed, OSError) as error:
+            return json_answer({"error": str(error)}, 409)
+
+    async def _route(self, request: Request, path: tuple[str, ...]) -> Answer:
+        emulator = self._emulator
+        match (request.method, *path):
+            case ("GET",):
+                return Answer(body=PAGE.encode(), content_type="text/html; charset=utf-8")
+            case ("POST", "scan"):
+                scan = _body(request, Scan)
+                return _device_answer(await emulator.pairing.scan(scan.qr, scan.phone, scan.name, scan.business))
+            case ("POST", "code"):
+                entered = _body(request, EnteredCode)
+                device = await emulator.pairing.enter_code(entered.phone, entered.code, entered.name)
+                return _device_answer(device)
+            case ("GET", "accounts"):
+                return json_answer([_shown(account) for account in emulator.directory.accounts.values()])
+            case ("PUT", "accounts", phone):
+                return json_answer(_shown(self._set_account(phone, _body(request, AccountSettings))))
+            case ("POST", "accounts", phone, "say"):
+                account = emulator.directory.named(phone)
+                return json_answer({"ids": await emulator.phones.say(account, _body(request, Saying))})
+            case ("POST", "accounts", phone, "typing"):
+                typing = _body(request, Typing)
+                to = emulator.directory.named(typing.to)
+                emulator.phones.type(
+                    emulator.directory.named(phone), to, is_typing=typing.is_typing, is_voice=typing.is_voice
+                )
+                return json_answer({})
+            case ("POST", "accounts", phone, "call"):
+                to = emulator.directory.named(_body(request, Call).to)
+                return json_answer({"call": emulator.phones.call(emulator.directory.named(phone), to)})
+            case ("GET", "accounts", phone, "media", message_id):
+                return Answer(body=emulator.phones.media_of(phone, message_id))
+            case ("POST", "devices", name, fault):
+                self._break(self._device(name), fault, _body(request, DeviceFault))
+                return json_answer({})
+            case ("GET", "groups"):
+                return json_answer([_shown_group(group) for group in emulator.groups.groups.values()])
+            case ("POST", "groups"):
+                return json_answer(_shown_group(self._create_group(_body(request, NewGroup))))
+            case ("POST", "groups", jid, "change"):
+                return json_answer(_shown_group(self._change_group(jid, _body(request, GroupChange))))
+            case ("GET", "faults"):
+                return json_answer(msgspec.to_builtins(emulator.faults))
+            case ("PATCH", "faults"):
+                emulator.set_faults(msgspec.json.decode(request.body, type=dict[str, Any]))
+                return json_answer(msgspec.to_builtins(emulator.faults))
+            case ("DELETE", "faults"):
+                emulator.set_faults(msgspec.to_builtins(type(emulator.faults)()))
+                return json_answer(msgspec.to_builtins(emulator.faults))
+            case ("GET", "journal"):
+                query = request.query
+                kinds = [kind for kind in query.get("kinds", "").split(",") if kind]
+                entries = emulator.journal.entries(after=int(query.get("after", "0")), kinds=kinds)
+                return json_answer({"last": emulator.journal.last, "entries": entries})
+            case ("POST", "doors"):
+                await self._open_door(_body(request, Door).port)
+                return json_answer({})
+            case _:
+                return json_answer({"error": f"there is no {request.method} {request.path}"}, 404)
+
+    def _set_account(self, phone: str, settings: AccountSettings) -> Account:
+        account = self._emulator.directory.account(phone, settings.name)
+        account.about = account.about if settings.about is None else settings.about
+        account.picture = account.picture if settings.picture is None else settings.picture
+        account.policy = msgspec.convert(msgspec.to_builtins(account.policy) | settings.policy, Policy)
+        return account
+
+    def _device(self, name: str) -> Device:
+        """`<phone>:<device>`, or `<phone>` for the device that was linked last."""
+        phone, _, number = name.partition(":")
+        return self._emulator.directory.named(phone).device(int(number) if number else None)
+
+    def _break(self, device: Device, fault: str, settings: DeviceFault) -> None:
+        emulator = self._emulator
+        match fault:
+            case "drop":
+                emulator.online(device).drop()
+            case "close":
+                emulator.online(device).close()
+            case "conflict":
+                emulator.online(device).end(conflict("replaced"), "conflict")
+            case "stream-error":
+                emulator.online(device).end(Stanza("stream:error", {"code": settings.code}), "stream error")
+            case "remove":
+                emulator.remove(device)
+            case _:
+                raise KeyError(f"no fault {fault!r}; there are drop, close, conflict, stream-error and remove")
+
+    def _create_group(self, new: NewGroup) -> Group:
+        directory = self._emulator.directory
+        return self._emulator.groups.create(
+            new.subject, directory.named(new.owner), [directory.named(member) for member in new.members]
+        )
+
+    def _change_group(self, jid: str, change: GroupChange) -> Group:
+        emulator = self._emulator
+        group = emulator.groups.find(Jid.parse(jid))
+        if group is None:
+            raise KeyError(f"there is no group {jid}")
+        author = emulator.directory.named(change.author)
+        for tag in ("add", "remove", "promote", "demote"):
+            named: list[str] = getattr(change, tag)
+            if named:
+                concerned = [participant(emulator.directory.named(name)) for name in named]
+                emulator.groups.change(group, author, parent(tag, concerned))
+        if change.subject is not None:
+            emulator.groups.change(group, author, leaf("subject", change.subject))
+        if change.description is not None:
+            emulator.groups.change(group, author, parent("description", [leaf("body", change.description)]))
+        if change.leave:
+            emulator.groups.leave(group, author)
+        return group
+
+
+def _body(request: Request, kind: type[Body]) -> Body:
+    return msgspec.json.decode(request.body or b"{}", type=kind)
+
+
+def _device_answer(device: Device) -> Answer:
+    return json_answer({"device": device.name, "jid": str(device.pn), "lid": str(device.lid)})
+
+
+def _shown(account: Account) -> dict[str, Any]:
+    return {
+        "phone": account.phone,
+        "name": account.name,
+        "jid": str(account.pn),
+        "lid": str(account.lid),
+        "devices": [
+            {
+                "device": device.name,
+                "is_online": device.line is not None,
+                "connection": None if device.line is None else device.line.id,
+                "prekeys": len(device.prekeys),
+                "queued": len(device.queue),
+            }
+            for device in account.devices.values()
+        ],
+    }
+
+
+def _shown_group(group: Group) -> dict[str, Any]:
+    return {
+        "jid": str(group.jid),
+        "subject": group.subject,
+        "description": group.description,
+        "invite_code": group.invite_code,
+        "members": {member.phone: role for member, role in group.roles.items()},
+    }
+
+
+PAGE = """<!doctype html>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>WhatsApp emulator</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem }
+  label { display: block; margin-top: .8rem } input, textarea { width: 100%; font: inherit; box-sizing: border-box }
+  button { margin-top: 1rem; font: inherit } pre { background: #f4f4f4; padding: 1rem; overflow: auto }
+</style>
+<h1>WhatsApp emulator</h1>
+<p>You are the phone. Link a device by the text of its QR code or by the code it shows, then write to it.</p>
+<form data-post="/scan"><h2>Scan</h2>
+  <label>Text of the QR code <textarea name="qr" rows="3" required></textarea></label>
+  <label>Number of your phone <input name="phone" value="628111222333" required></label>
+  <label>Your name <input name="name" value="Ayu"></label><button>Scan</button></form>
+<form data-post="/code"><h2>Type a code</h2>
+  <label>Number of your phone <input name="phone" value="628111222333" required></label>
+  <label>Code <input name="code" required></label><button>Link</button></form>
+<form data-say><h2>Write</h2>
+  <label>From (any number) <input name="from" value="628999000111" required></label>
+  <label>To (a linked number) <input name="to" value="628111222333" required></label>
+  <label>Text <input name="text" required></label><button>Send</button></form>
+<h2>What happened</h2><pre id="answer"></pre><pre id="accounts"></pre>
+<script>
+  const call = async (method, path, body) => {
+    const reply = await fetch(path, {method, body: body && JSON.stringify(body)})
+    return reply.json()
+  }
+  const show = async answer => {
+    document.getElementById("answer").textContent = JSON.stringify(answer, null, 2)
+    document.getElementById("accounts").textContent = JSON.stringify(await call("GET", "/accounts"), null, 2)
+  }
+  document.addEventListener("submit", async event => {
+    event.preventDefault()
+    const form = event.target, fields = Object.fromEntries(new FormData(form))
+    if (form.dataset.post) return show(await call("POST", form.dataset.post, fields))
+    await call("PUT", `/accounts/${fields.from}`, {})
+    show(await call("POST", `/accounts/${fields.from}/say`, {to: fields.to, text: fields.text}))
+  })
+  show({})
+</script>
+"""
