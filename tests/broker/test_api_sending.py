@@ -53,21 +53,21 @@ async def test_an_accepted_message_is_a_stored_command_and_then_an_event(api: Ap
     assert (event.id, event.message_id, event.seq) == (f"{body['id']}-queued", body["id"], 0)
 
 
-@pytest.mark.parametrize("mount", ["", "/api"])
-async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant: Client, mount: str) -> None:
+async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant: Client) -> None:
     device = await tenant.device()
     common = {"deviceId": device, "to": "120363025246125486@g.us"}
     bodies: dict[str, dict[str, Any]] = {
         "send-location": {"latitude": -6.2, "longitude": 106.8, "name": "Monas"},
-        "send-contact": {"contacts": [{"name": "Ann", "phones": ["6281"[:4] + "234567"]}]},
+        "send-contact": {"contacts": [{"name": "Ann", "phones": ["6281234567"]}]},
         "send-poll": {"question": "Lunch?", "options": ["yes", "no"], "selectable": 0},
         "send-reaction": {"messageId": "3EB0", "emoji": "👍", "participant": "6281234567@s.whatsapp.net"},
     }
-    for path, body in bodies.items():
-        answer = await tenant.post(f"{mount}/messages/{path}", json={**common, **body})
-        assert answer.status_code == 200, (path, answer.text)
+    for mount in ("", "/api"):
+        for path, body in bodies.items():
+            answer = await tenant.post(f"{mount}/messages/{path}", json={**common, **body})
+            assert answer.status_code == 200, (path, answer.text)
     contents = [command.content for command in await api.commands() if isinstance(command, SendMessage)]
-    assert [type(content) for content in contents] == [Location, Contact, Poll, Reaction]
+    assert [type(content) for content in contents] == [Location, Contact, Poll, Reaction] * 2
 
 
 async def test_quote_and_mentions_travel_as_whatsapp_names_them(api: Api, tenant: Client) -> None:
@@ -82,27 +82,26 @@ async def test_quote_and_mentions_travel_as_whatsapp_names_them(api: Api, tenant
     assert (command.quote.key.whatsapp_id, command.quote.key.chat) == ("3EB0AA", "120363025246125486@g.us")
 
 
-@pytest.mark.parametrize(
-    ("change", "status", "code", "field"),
-    [
-        ({"to": "hello"}, 400, "INVALID_RECIPIENT", "to"),
-        ({"to": 5}, 400, "VALIDATION_ERROR", "to"),
-        ({"text": ""}, 400, "VALIDATION_ERROR", "text"),
-        ({"colour": "red"}, 400, "VALIDATION_ERROR", "colour"),
-        ({"mentions": ["nobody"]}, 400, "INVALID_RECIPIENT", "mentions[0]"),
-        ({"sendAt": "2020-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
-        ({"sendAt": "2999-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
-        ({"expiresIn": 0}, 400, "VALIDATION_ERROR", "expiresIn"),
-        ({"deviceId": "dev_other"}, 404, "DEVICE_NOT_FOUND", None),
-    ],
-)
-async def test_a_wrong_message_is_refused_by_field_and_nothing_is_stored(
-    api: Api, tenant: Client, change: dict[str, Any], status: int, code: str, field: str | None
-) -> None:
+WRONG: list[tuple[dict[str, Any], int, str, str | None]] = [
+    ({"to": "hello"}, 400, "INVALID_RECIPIENT", "to"),
+    ({"to": 5}, 400, "VALIDATION_ERROR", "to"),
+    ({"text": ""}, 400, "VALIDATION_ERROR", "text"),
+    ({"colour": "red"}, 400, "VALIDATION_ERROR", "colour"),
+    ({"mentions": ["nobody"]}, 400, "INVALID_RECIPIENT", "mentions[0]"),
+    ({"sendAt": "2020-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
+    ({"sendAt": "2999-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
+    ({"expiresIn": 0}, 400, "VALIDATION_ERROR", "expiresIn"),
+    ({"deviceId": "dev_other"}, 404, "DEVICE_NOT_FOUND", None),
+]
+
+
+async def test_a_wrong_message_is_refused_by_field_and_nothing_is_stored(api: Api, tenant: Client) -> None:
     device = await tenant.device()
-    answer = await tenant.send(device, **change)
-    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (status, code, field)
-    assert answer.json()["error"] == answer.json()["message"]
+    for change, status, code, field in WRONG:
+        answer = await tenant.send(device, **change)
+        told = (answer.status_code, answer.json()["code"], answer.json().get("field"))
+        assert told == (status, code, field), (change, answer.text)
+        assert answer.json()["error"] == answer.json()["message"]
     assert await api.commands() == []
 
 

@@ -72,13 +72,16 @@ class DeviceFeed:
             for watch in watches:
                 watch.offer(None)
 
-    def open(self, device: Device) -> Watch:
-        """Watch a device, beginning with its current state; end with `close`. Raises Problem LIMIT_REACHED."""
-        key = f"{device.tenant}.{device.id}"
-        if self._is_stopped or len(self._watches[key]) >= MAX_WATCHERS:
+    def admit(self, device: Device) -> None:
+        """Raise Problem LIMIT_REACHED when as many watch the device as may. Ask before the answer has begun."""
+        if len(self._watches.get(f"{device.tenant}.{device.id}", ())) >= MAX_WATCHERS:
             raise Problem("LIMIT_REACHED", "This device is watched by too many at once.")
+
+    def open(self, device: Device) -> Watch:
+        """Watch a device, beginning with its current state; end with `close`."""
+        key = f"{device.tenant}.{device.id}"
         watch = Watch()
-        watch.offer(self._state(key))
+        watch.offer(None if self._is_stopped else self._state(key))
         self._watches[key].add(watch)
         return watch
 

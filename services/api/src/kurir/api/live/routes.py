@@ -31,6 +31,7 @@ async def stream_device_events(
 ) -> Stream:
     """Server-sent events: the current status at once, then each change; with a QR code, `qr` and a PNG of it."""
     device = devices.get(caller, device_id)
+    feed.admit(device)
 
     def is_welcome() -> bool:
         try:
