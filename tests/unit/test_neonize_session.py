@@ -18,7 +18,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.neonize import client, library
+from kurir.session_node.engines.neonize import client, library, sending
 from kurir.session_node.engines.neonize.client import NeonizeEngine, NeonizeSession
 from kurir.session_node.engines.neonize.library import Listener, Opening
 from tests.contract.engine.worlds import Kept, Watched, a_spec
@@ -243,7 +243,7 @@ async def test_what_ends_the_account_ends_the_session(
 async def test_no_answer_leaves_the_outcome_unknown(
     session: NeonizeSession, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "SEND_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(sending, "SEND_TIMEOUT_S", 0.02)
     release = threading.Event()
     scripted.answer = lambda: (release.wait(5) and acked("3EB0LATE")) or b""
     with pytest.raises(OutcomeUnknown):
@@ -276,7 +276,7 @@ async def test_a_receipt_is_never_heard_before_its_send_has_returned(
         watched.seen.clear()
         await session.send(an_order())
         heard_when_answered.append(len(watched.receipts("3EB0")))
-        session._sent_lately.clear()
+        session._sender._sent_lately.clear()
         await watched.until_receipts("3EB0", "read")
     assert heard_when_answered == [0] * 20
     seen = watched.seen[-1]
@@ -306,7 +306,7 @@ async def test_media_is_uploaded_whole_and_bounded(
     kept = Kept(b"x" * 2500, "image/png")
     await session.send(an_order(content=Image(media=kept.media), media=kept))
     assert scripted.uploads == [(2500, 0)]
-    monkeypatch.setattr(client, "MAX_MEDIA_BYTES", 2000)
+    monkeypatch.setattr(sending, "MAX_MEDIA_BYTES", 2000)
     with pytest.raises(SendFailed) as failed:
         await session.send(an_order(content=Image(media=kept.media), media=kept))
     assert failed.value.reason == "media_refused"

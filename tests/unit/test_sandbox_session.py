@@ -16,7 +16,8 @@ from kurir.session_node.engines.engine import (
     SendOrder,
     SessionSpec,
 )
-from kurir.session_node.engines.sandbox.client import GROUP_MEMBERS, Pace, SandboxEngine, SandboxSession
+from kurir.session_node.engines.sandbox.client import Pace, SandboxEngine, SandboxSession
+from kurir.session_node.engines.sandbox.contacts import GROUP_MEMBERS
 from tests.contract.engine.worlds import Kept, Watched, a_spec
 from tests.support.conditions import until
 

@@ -5,20 +5,16 @@ would keep for a device that is not connected (receipts, replies) stands in `sto
 """
 
 import asyncio
-import hashlib
 import random
 import re
 import sqlite3
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
-from msgspec import Struct
-
-from kurir.contracts.content import Address, Content, Media, MessageKey, Quote, Text, media_of
+from kurir.contracts.content import media_of
 from kurir.contracts.states import ConnectionState, Reason
 from kurir.session_node.engines.engine import (
     Capability,
@@ -36,35 +32,15 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
+from kurir.session_node.engines.sandbox import contacts
 from kurir.session_node.engines.sandbox import scenario as scenarios
+from kurir.session_node.engines.sandbox.contacts import Pace as Pace
 from kurir.session_node.engines.sandbox.scenario import Mishap, Scenario
 from kurir.session_node.engines.sandbox.store import Mail, Store
 from kurir.session_node.engines.sandbox.wheel import Wheel
 
-GROUP_MEMBERS = tuple(Address(jid=f"62899000000{n}@s.whatsapp.net") for n in (1, 2, 3))
-"""Who reads along in every group."""
-
 REMEMBERED_TRIES = 10_000
 _LINKING_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"
-
-
-class Pace(Struct, frozen=True, kw_only=True):
-    """How long things take, in seconds; a pair is a range to draw from. QR times are those of WhatsApp."""
-
-    login_s: float = 0.05
-    ack_s: tuple[float, float] = (0.03, 0.08)
-    delivered_s: tuple[float, float] = (0.03, 0.15)
-    read_s: tuple[float, float] = (0.05, 0.15)
-    reply_s: tuple[float, float] = (0.05, 0.15)
-    slow_s: float = 5.0
-    timeout_s: float = 5.0
-    reconnect_s: float = 1.0
-    ban_s: float = 60.0
-    qr_first_s: float = 60.0
-    qr_next_s: float = 20.0
-    qr_codes: int = 6
-    upload_timeout_s: float = 60.0
-    tick_s: float = 0.01
 
 
 def now_utc() -> datetime:
@@ -176,7 +152,7 @@ class SandboxSession:
         """Be the phone: confirm the code that is shown, as `phone` (digits) or as a number made up for the device."""
         if self._phase != "pairing":
             raise NotPairing
-        digits = re.sub(r"\D", "", phone or self._spec.pair_phone or "") or _made_up_phone(self.key)
+        digits = re.sub(r"\D", "", phone or self._spec.pair_phone or "") or contacts.made_up_phone(self.key)
         self._jid = f"{digits}@s.whatsapp.net"
         self._phase = "starting"
         self._in(self._engine.pace.login_s, self._log_in)
@@ -266,7 +242,11 @@ class SandboxSession:
         self._phase = "connected"
         self._report(
             StateChanged(
-                state="connected", jid=self._jid, lid=_lid_of(phone), phone=phone, push_name=f"Sandbox {phone[-4:]}"
+                state="connected",
+                jid=self._jid,
+                lid=contacts.lid_of(phone),
+                phone=phone,
+                push_name=f"Sandbox {phone[-4:]}",
             )
         )
         self._login += 1
@@ -324,8 +304,8 @@ class SandboxSession:
         elif scenario.unknown:
             answer.set_exception(OutcomeUnknown(scenario.summary))
         else:
-            sent = Sent(whatsapp_id=_whatsapp_id(), sent_at=self._engine.now(), chat=_address(order.to))
-            mail = self._consequences(order, scenario, sent)
+            sent = Sent(whatsapp_id=contacts.whatsapp_id(), sent_at=self._engine.now(), chat=contacts.address(order.to))
+            mail = contacts.consequences(self.key, order, scenario, sent, self._engine.pace)
             if mail is not None:
                 self._engine.store.keep(mail)
                 self._expect(mail)
@@ -357,24 +337,7 @@ class SandboxSession:
                 self._engine.banned_until[self._jid] = until
             self.end("banned", "device_banned", until)
 
-    # --- what contacts do -------------------------------------------------------------------------------------------
-
-    def _consequences(self, order: SendOrder, scenario: Scenario, sent: Sent) -> Mail | None:
-        pace, chat = self._engine.pace, sent.chat
-        readers = GROUP_MEMBERS if order.to.endswith("@g.us") else (chat,)
-        at = sent.sent_at
-        seen = []
-        for reader in readers:
-            at = sent.sent_at
-            for kind in scenarios.receipts(scenario, order.content):
-                at += timedelta(seconds=random.uniform(*(pace.delivered_s if kind == "delivered" else pace.read_s)))
-                seen.append(ReceiptSeen(whatsapp_ids=(sent.whatsapp_id,), status=kind, chat=chat, sender=reader, at=at))
-        text = scenarios.reply(scenario, order.content)
-        if text is None and not seen:
-            return None
-        at += timedelta(seconds=random.uniform(*pace.reply_s))
-        reply = None if text is None else _reply(order, sent, readers[0], text, at)
-        return Mail(tenant=self.key[0], device=self.key[1], receipts=tuple(seen), reply=reply)
+    # --- hearing ----------------------------------------------------------------------------------------------------
 
     def _expect(self, mail: Mail) -> None:
         """Report the mail's parts when they are due, in this login; another login reads the store again."""
@@ -402,67 +365,3 @@ class SandboxSession:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay_s, call, *args)
-
-
-class EchoedMedia:
-    """The attachment of a reply that sends the media of an order back."""
-
-    def __init__(self, sent: Outgoing) -> None:
-        self._sent = sent
-        self.mimetype = sent.media.mimetype
-        self.size: int | None = sent.media.size
-        self.file_name = sent.media.file_name
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        return self._sent.chunks()
-
-
-def _reply(order: SendOrder, sent: Sent, sender: Address, text: str, at: datetime) -> Received:
-    """What the contact answers: media comes back as media, everything else as text that quotes the order."""
-    content: Content = Text(text=text)
-    attachment = None
-    if order.media is not None and media_of(order.content) is not None and hasattr(order.content, "caption"):
-        attachment = EchoedMedia(order.media)
-        empty = Media(
-            object="",
-            mimetype=attachment.mimetype,
-            size=order.media.media.size,
-            sha256="",
-            file_name=attachment.file_name,
-        )
-        content = msgspec.structs.replace(order.content, media=empty, caption=text)
-    said = order.content.text if isinstance(order.content, Text) else None
-    return Received(
-        whatsapp_id=_whatsapp_id(),
-        chat=sent.chat,
-        sender=sender,
-        content=content,
-        sent_at=at,
-        is_group=order.to.endswith("@g.us"),
-        push_name=f"Contact {sender.jid.partition('@')[0][-4:]}",
-        quote=Quote(key=MessageKey(chat=sent.chat.jid, whatsapp_id=sent.whatsapp_id, from_me=True), text=said),
-        attachment=attachment,
-    )
-
-
-def _whatsapp_id() -> str:
-    return f"3EB0{random.getrandbits(64):016X}"
-
-
-def _address(jid: str) -> Address:
-    """A contact's address in every form; of a hidden id only itself is known."""
-    user, _, server = jid.partition("@")
-    phone = user.partition(":")[0]
-    if server != "s.whatsapp.net":
-        return Address(jid=jid, lid=jid if server == "lid" else None)
-    return Address(jid=jid, pn=f"{phone}@{server}", lid=_lid_of(phone))
-
-
-def _lid_of(phone: str) -> str:
-    return f"{10**14 + int(phone) % 10**13}@lid"
-
-
-def _made_up_phone(key: tuple[str, str]) -> str:
-    """A number for a device that was scanned without saying which, always the same one."""
-    number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:4], "big") % 10**8
-    return f"62899{number:08d}"

@@ -1,0 +1,166 @@
+"""Sending through one session's link: one message after the other, each with an outcome.
+
+An answer is `sent`, a refusal that is certain, or unknown; receipts are held back until the send they are for returned.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from kurir.contracts.content import kind_of, media_of
+from kurir.session_node.engines.engine import (
+    Capability,
+    MediaFailed,
+    OutcomeUnknown,
+    Outgoing,
+    ReceiptSeen,
+    SendFailed,
+    SendOrder,
+    Sent,
+)
+from kurir.session_node.engines.neonize.address_book import AddressBook
+from kurir.session_node.engines.neonize.library import Library
+from kurir.session_node.engines.neonize.link import Link
+
+SEND_TIMEOUT_S = 80.0  # whatsmeow gives up on a missing ack by itself after 75 s, and holds its send lock until then
+TURN_TIMEOUT_S = 90.0
+MEDIA_TIMEOUT_S = 180.0
+TYPING_CALL_TIMEOUT_S = 10.0
+MAX_TYPING_S = 25.0
+MAX_MEDIA_BYTES = 100 * 1024 * 1024  # the library takes and gives media whole, in memory
+SENT_REMEMBERED = 1000
+
+
+class Sender:
+    """`require_link` gives the link that is connected now or raises NotConnected; `tell` reports a receipt."""
+
+    def __init__(
+        self,
+        library: Library,
+        capabilities: frozenset[Capability],
+        people: AddressBook,
+        require_link: Callable[[], Link],
+        tell: Callable[[ReceiptSeen], None],
+    ) -> None:
+        self._library = library
+        self._capabilities = capabilities
+        self._people = people
+        self._require_link = require_link
+        self._tell = tell
+        self._turn = asyncio.Lock()
+        self._sending = False
+        self._sent_lately: OrderedDict[str, None] = OrderedDict()
+        self._early: list[ReceiptSeen] = []
+
+    async def send(self, order: SendOrder) -> Sent:
+        """Send one message; messages of one session go one after the other.
+
+        Raises SendFailed, OutcomeUnknown or NotConnected.
+        """
+        from kurir.session_node.engines.neonize import to_whatsapp
+
+        link = self._require_link()
+        if f"send.{kind_of(order.content)}" not in self._capabilities:
+            raise SendFailed("kind_not_supported", kind_of(order.content))
+        try:
+            to = to_whatsapp.jid(order.to).SerializeToString()
+        except ValueError as error:
+            raise SendFailed("invalid_recipient", str(error)) from error
+        # whatsmeow holds a lock while it waits for an ack; waiting here keeps one slow send from adding up to minutes.
+        async with self._my_turn():
+            upload = None
+            if media_of(order.content) is not None:
+                upload = await self._upload(link, order.media, to_whatsapp.MEDIA_TYPE[type(order.content)])
+            message = to_whatsapp.message(
+                order.content, upload=upload, quote=order.quote, mentions=order.mentions
+            ).SerializeToString()
+            if order.typing_ms > 0:
+                await self._type(link, to, order.typing_ms / 1000)
+            self._sending = True
+            try:
+                return await self._send(link, order.to, to, message)
+            finally:
+                self._sending = False
+                # Once the caller has its answer.
+                asyncio.get_running_loop().call_soon(self._tell_early)
+
+    async def _send(self, link: Link, to_text: str, to: bytes, message: bytes) -> Sent:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        self._require_link()
+        try:
+            answer = await link.call(self._library.send_message, to, message, timeout_s=SEND_TIMEOUT_S)
+        except TimeoutError as error:
+            raise OutcomeUnknown(f"no answer within {SEND_TIMEOUT_S:.0f} s") from error
+        sent = from_whatsapp.sent(answer, to_text)
+        self._remember(sent.whatsapp_id)
+        return msgspec.structs.replace(sent, chat=self._people.complete(sent.chat))
+
+    async def _upload(self, link: Link, media: Outgoing | None, media_type: int) -> Any:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        if media is None:
+            raise SendFailed("media_missing", "the order has no media")
+        if media.media.size > MAX_MEDIA_BYTES:
+            raise SendFailed("media_refused", f"{media.media.size} bytes are more than {MAX_MEDIA_BYTES}")
+        chunks, size = list[bytes](), 0
+        try:
+            async with asyncio.timeout(MEDIA_TIMEOUT_S):
+                async for chunk in media.chunks():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > MAX_MEDIA_BYTES:
+                        raise SendFailed("media_refused", f"more than {MAX_MEDIA_BYTES} bytes")
+            data = b"".join(chunks)
+            chunks.clear()
+            answer = await link.call(self._library.upload, data, media_type, timeout_s=MEDIA_TIMEOUT_S)
+        except MediaFailed as error:
+            raise SendFailed(error.reason, error.detail) from error
+        except TimeoutError as error:
+            raise SendFailed("server_unavailable", "the upload took too long", 30.0) from error
+        return from_whatsapp.uploaded(answer)
+
+    async def _type(self, link: Link, to: bytes, typing_s: float) -> None:
+        """Show "typing…" for a while. A hint: when it fails, the message goes out all the same."""
+        presence = self._library.send_chat_presence
+        with contextlib.suppress(TimeoutError):
+            await link.call(presence, to, 0, 0, timeout_s=TYPING_CALL_TIMEOUT_S)
+        await asyncio.sleep(min(typing_s, MAX_TYPING_S))
+        with contextlib.suppress(TimeoutError):
+            await link.call(presence, to, 1, 0, timeout_s=TYPING_CALL_TIMEOUT_S)
+
+    @contextlib.asynccontextmanager
+    async def _my_turn(self) -> AsyncIterator[None]:
+        try:
+            await asyncio.wait_for(self._turn.acquire(), TURN_TIMEOUT_S)
+        except TimeoutError as error:
+            raise SendFailed("engine_error", "messages before this one block the session", 30.0) from error
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def hear(self, receipt: ReceiptSeen) -> None:
+        """Report a receipt, but never before the send that it is for has returned."""
+        if self._sending and not self._sent_lately.keys() & set(receipt.whatsapp_ids):
+            self._early.append(receipt)
+        else:
+            self._tell_receipt(receipt)
+
+    def _tell_early(self) -> None:
+        early, self._early = self._early, []
+        for receipt in early:
+            self._tell_receipt(receipt)
+
+    def _tell_receipt(self, receipt: ReceiptSeen) -> None:
+        chat, sender = self._people.complete(receipt.chat), self._people.complete(receipt.sender)
+        self._tell(msgspec.structs.replace(receipt, chat=chat, sender=sender))
+
+    def _remember(self, whatsapp_id: str) -> None:
+        self._sent_lately[whatsapp_id] = None
+        if len(self._sent_lately) > SENT_REMEMBERED:
+            self._sent_lately.popitem(last=False)
