@@ -1,0 +1,48 @@
+"""Measure everything, or the figures that are named, and print one table at the end.
+
+python -m benchmarks [--write] [accept publish send deliver http_out end_to_end]
+
+Takes under six minutes on two cores. With --write the table and the machine go into benchmarks/README.md.
+"""
+
+import argparse
+import importlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.figures import Figure, show
+from benchmarks.report import machine_line, write_readme
+
+NAMES = ("accept", "publish", "send", "deliver", "http_out", "end_to_end")
+README = Path(__file__).parent / "README.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Kurir beside its floors.")
+    parser.add_argument("names", nargs="*", metavar="figure", help=f"any of {', '.join(NAMES)}; all by default")
+    parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.names if name not in NAMES]
+    if unknown:
+        parser.error(f"there is no figure {unknown[0]}; there are {', '.join(NAMES)}")
+    if chosen.write and chosen.names:
+        parser.error("--write is for the whole table, so name no figures with it")
+
+    began = time.monotonic()
+    figures: list[Figure] = []
+    names = chosen.names or NAMES
+    for name in names:
+        print(f"--- {name}", flush=True)
+        figures += importlib.import_module(f"benchmarks.{name}").main()
+    print(f"--- all, in {time.monotonic() - began:.0f} s, on {machine_line()}")
+    if len(names) > 1:
+        show(figures)
+    if chosen.write:
+        write_readme(README, figures)
+        print(f"written to {README}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The table of benchmarks/README.md, between its two marks, and the machine it is from."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.figures import HEAD, LEFT, Figure
+from tests.support.nats_server import server_binary
+
+BEGIN = "<!-- figures: written by `python -m benchmarks --write` -->"
+END = "<!-- end of figures -->"
+PACKAGES = ("uvicorn", "uvloop", "litestar", "nats-py", "msgspec", "pycurl")
+
+
+def machine_line() -> str:
+    """Cores, system, and the versions that matter."""
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
+    server = subprocess.run([server_binary(), "--version"], capture_output=True, text=True, check=True, timeout=10)
+    return (
+        f"{os.cpu_count()} cores ({_processor()}), {platform.system()} {platform.machine()}, "
+        f"Python {platform.python_version()}, {server.stdout.strip().replace(': v', ' ')}, {', '.join(versions)}"
+    )
+
+
+def write_readme(readme: Path, figures: Sequence[Figure]) -> None:
+    """Put the figures between the marks. Raises ValueError when the marks are not there."""
+    before, begin, rest = readme.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{readme} has lost its marks: {BEGIN} … {END}")
+    load = os.getloadavg()[0]
+    said = f"{datetime.now(UTC):%Y-%m-%d}, {machine_line()}; load average {load:.1f}."
+    readme.write_text(f"{before}{BEGIN}\n{said}\n\n{markdown(figures)}\n{END}{after}")
+
+
+def markdown(figures: Sequence[Figure]) -> str:
+    """The figures as a table of Markdown."""
+    rows = [HEAD, tuple("---" if name in LEFT else "---:" for name in HEAD), *(figure.cells() for figure in figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"
