@@ -10,6 +10,7 @@ import pytest
 from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
 from kurir.contracts import subjects
+from kurir.runtime import lanes
 from kurir.runtime.broker import Bus, Incoming, Outgoing, PubAck
 from kurir.runtime.lanes import KeyedConsumer
 from kurir.runtime.settlement import Rejected, Retry
@@ -448,6 +449,18 @@ async def test_an_overflow_nobody_takes_goes_to_the_dead(bus: Bus) -> None:
     await until_stored(bus, 0, "kurir.cmd.>")
     [dead] = await bus.read_from("DEAD", "kurir.dead.commands.t1.a", 1, 10)
     assert dead.headers["Kurir-Dead-Reason"].startswith("BACKLOG_FULL")
+    await consumer.stop()
+
+
+async def test_what_reached_a_lane_behind_our_back_is_worked_too(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "LOOK_FOR_LANES_EVERY_S", 0.05)
+    await a_partition(bus)
+    desk = Desk()
+    consumer = a_consumer(bus, desk)
+    await consumer.start()
+    await bus.publish_many([Outgoing(lane_of("a"), b"%d" % n) for n in range(20)])
+    await until_stored(bus, 0)
+    assert desk.done["a"] == list(range(20))
     await consumer.stop()
 
 

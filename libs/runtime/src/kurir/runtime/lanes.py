@@ -17,7 +17,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from kurir.contracts import headers
-from kurir.runtime.broker import Bus, ConsumerGone, Incoming, Pull
+from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError, Pull
 from kurir.runtime.keyed_work import Held, KeyWork, Lane
 from kurir.runtime.lane_spill import Spill
 from kurir.runtime.logs import get
@@ -38,6 +38,7 @@ LANE_IDLE_S: Final = 600.0  # the server removes the consumer of a lane nobody w
 LANE_LOOK_S: Final = 0.2  # how long a lane that looks empty is watched before it is closed
 AGAIN_S: Final = 0.5
 REMEMBERED_DONE: Final = 8192  # many times what a consumer may have delivered and not heard of
+LOOK_FOR_LANES_EVERY_S: Final = 60.0
 OPEN_LANES_AT_ONCE: Final = 64
 
 
@@ -117,6 +118,7 @@ class KeyedConsumer:
             asyncio.create_task(self._spill.run()),
             asyncio.create_task(self._pull_partition()),
             asyncio.create_task(self._report_progress()),
+            asyncio.create_task(self._look_for_forgotten_lanes()),
         ]
         for work in list(self._keys.values()):
             self._look_at(work)
@@ -377,6 +379,21 @@ class KeyedConsumer:
         if work.lane.is_gated:
             self._gated[work.key] = work.lane
 
+    async def _look_for_forgotten_lanes(self) -> None:
+        """Work also what reached a lane behind our back, such as the last words of a former owner."""
+        while True:
+            await asyncio.sleep(LOOK_FOR_LANES_EVERY_S)
+            try:
+                stored = await self._bus.subjects(self._stream, self._lane_filter)
+            except PublishError:
+                continue
+            for key in map(self._key_of, stored):
+                work = self._work_of(key)
+                if work.lane is None:
+                    log.warning("lane.was_forgotten", key=key)
+                    work.lane = Lane()
+                    self._look_at(work)
+
     def _open_gates(self, seen: Incoming | None) -> None:
         """Open the lanes whose predecessors have all come: after a reset the partition delivers in order."""
         if not self._gated:
@@ -399,7 +416,7 @@ class KeyedConsumer:
                         log.info("lane.drained", key=work.key)
                         work.lane = None
                         return
-                except (NatsError, ConsumerGone) as error:
+                except (NatsError, ConsumerGone, PublishError) as error:
                     log.warning("lane.interrupted", key=work.key, error=repr(error))
                     await asyncio.sleep(AGAIN_S)
                 except Exception:
@@ -443,7 +460,7 @@ class KeyedConsumer:
                         self._held_from_lanes += 1
                         work.queue.append(held)
                 self._look_at(work)
-                if not batch and await self._is_drained(name, work, lane):
+                if not batch and await self._is_drained(work, lane):
                     break
         finally:
             lane.pull = None
@@ -457,13 +474,13 @@ class KeyedConsumer:
         # What was moved into the lane meanwhile begins another round.
         return lane.spilled == arrived and not lane.unspilled and work.is_idle
 
-    async def _is_drained(self, name: str, work: KeyWork, lane: Lane) -> bool:
+    async def _is_drained(self, work: KeyWork, lane: Lane) -> bool:
         if not work.is_idle or lane.unspilled:
             return False
         arrived = lane.spilled
-        info: ConsumerInfo = await self._bus.js.consumer_info(self._stream, name)
-        nothing_left = not info.num_pending and not info.num_ack_pending
-        return nothing_left and work.is_idle and not lane.unspilled and lane.spilled == arrived
+        # The stream itself is asked: what a consumer says it has pending lags behind what was confirmed as stored.
+        stored = await self._bus.subjects(self._stream, self._lane_subject(work.key))
+        return not stored and work.is_idle and not lane.unspilled and lane.spilled == arrived
 
     def _give_back_lane_messages(self, work: KeyWork) -> None:
         """What waits here and came from the lane goes back to it: it is worked when the lane is."""
