@@ -18,6 +18,8 @@ Kind = Literal[
     "contact",
     "poll",
     "reaction",
+    "edit",
+    "revoke",
     "unsupported",
 ]
 
@@ -112,13 +114,26 @@ class Reaction(Struct, frozen=True, kw_only=True, tag_field="kind", tag="reactio
     emoji: str
 
 
+class Edit(Struct, frozen=True, kw_only=True, tag_field="kind", tag="edit"):
+    """Another text for a message, WhatsApp allows it for 15 minutes; for media the new caption."""
+
+    target: MessageKey
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+
+class Revoke(Struct, frozen=True, kw_only=True, tag_field="kind", tag="revoke"):
+    """Deletes a message for everyone."""
+
+    target: MessageKey
+
+
 class Unsupported(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unsupported"):
     """A received message of a kind that has no struct yet; `whatsapp_type` is WhatsApp's own name of it."""
 
     whatsapp_type: str
 
 
-Content = Text | Image | Video | Audio | Document | Sticker | Location | Contact | Poll | Reaction | Unsupported
+Content = Text | Image | Video | Audio | Document | Sticker | Location | Contact | Poll | Reaction | Edit | Revoke | Unsupported
 
 
 class Quote(Struct, frozen=True, kw_only=True):

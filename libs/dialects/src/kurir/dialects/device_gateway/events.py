@@ -18,6 +18,7 @@ from kurir.contracts.content import (
     ContactCard,
     Content,
     Document,
+    Edit,
     Image,
     Location,
     Media,
@@ -25,6 +26,7 @@ from kurir.contracts.content import (
     Poll,
     Quote,
     Reaction,
+    Revoke,
     Sticker,
     Text,
     Unsupported,
@@ -58,6 +60,11 @@ _STATUS: dict[states.MessageStatus, str] = {
     "expired": "FAILED",
     "canceled": "FAILED",
 }
+
+
+_REVOKE = 0
+_MESSAGE_EDIT = 14
+"""Types of WhatsApp's ProtocolMessage, as its protobuf numbers them."""
 
 
 def status_word(status: states.MessageStatus) -> str:
@@ -215,6 +222,12 @@ def _content(
             return _wrapped("pollCreationMessage", poll, context)
         case Reaction():
             return _wrapped("reactionMessage", {"key": _key(content.target), "text": content.emoji}, None)
+        case Edit():
+            edited = {"extendedTextMessage": {"text": content.text}}
+            protocol = {"key": _key(content.target), "type": _MESSAGE_EDIT, "editedMessage": edited}
+            return _wrapped("protocolMessage", protocol, None)
+        case Revoke():
+            return _wrapped("protocolMessage", {"key": _key(content.target), "type": _REVOKE}, None)
         case Unsupported(whatsapp_type=whatsapp_type):
             return whatsapp_type, {}
 
