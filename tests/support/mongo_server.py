@@ -44,7 +44,14 @@ class MongoServer:
         assert not self.is_running, "already running"
         pid_file = self._home / "server.pid"
         pid_file.unlink(missing_ok=True)  # left by a kill, and refused if another process has that pid by now
-        arguments: list[str | Path] = ["--db", self._home / "kurir.db", "--port", str(self.port), "--pid-file", pid_file]
+        arguments: list[str | Path] = [
+            "--db",
+            self._home / "kurir.db",
+            "--port",
+            str(self.port),
+            "--pid-file",
+            pid_file,
+        ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [Path(sys.executable).parent / "nx-27017", *arguments, "--log-file", "/dev/null"],

@@ -62,9 +62,7 @@ class NatsServer:
             "max_payload: 2MB\n"
         )
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [server_binary(), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT
-            )
+            self._process = subprocess.Popen([server_binary(), "-c", str(config)], stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + STARTED_WITHIN_S
         while not await self._greets():
             assert self.is_running, f"nats-server ended at start:\n{self.log()}"
