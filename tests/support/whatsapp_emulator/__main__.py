@@ -21,7 +21,6 @@ import uvloop
 
 from tests.support.whatsapp_emulator import http, tls
 from tests.support.whatsapp_emulator.address import FILE, EmulatorAddress
-from tests.support.whatsapp_emulator.client import EmulatorClient, EmulatorRefused
 from tests.support.whatsapp_emulator.control import Control
 from tests.support.whatsapp_emulator.emulator import ROOT_FILE, Emulator
 from tests.support.whatsapp_emulator.loopback_only import BACKLOG, Keeper, NotAllowed
@@ -152,15 +151,22 @@ async def run(arguments: argparse.Namespace) -> None:
 
 async def act(arguments: argparse.Namespace) -> None:
     """Do what a person asked for, in a running emulator."""
+    # Its HTTP client takes longer to import than the whole server, which does not need it.
+    from tests.support.whatsapp_emulator.client import EmulatorClient, EmulatorRefused
+
     emulator = EmulatorClient(EmulatorAddress.read(arguments.folder))
-    match arguments.command:
-        case "scan":
-            print("linked:", await emulator.scan(arguments.text, arguments.phone, name=arguments.name))
-        case "code":
-            print("linked:", await emulator.enter_code(arguments.phone, arguments.text, name=arguments.name))
-        case "say":
-            await emulator.contact(arguments.phone, name=arguments.name)
-            print("sent:", await emulator.say(arguments.phone, arguments.to, text=arguments.text))
+    phone, text = arguments.phone, arguments.text
+    try:
+        match arguments.command:
+            case "scan":
+                print("linked:", await emulator.scan(text, phone, name=arguments.name))
+            case "code":
+                print("linked:", await emulator.enter_code(phone, text, name=arguments.name))
+            case "say":
+                await emulator.contact(phone, name=arguments.name)
+                print("sent:", await emulator.say(phone, arguments.to, text=text))
+    except EmulatorRefused as refused:
+        sys.exit(str(refused))
 
 
 def main() -> None:
@@ -185,8 +191,6 @@ def main() -> None:
         uvloop.run(run(arguments) if arguments.command is None else act(arguments))
     except FileNotFoundError:
         sys.exit(f"no emulator is running with the folder {arguments.folder}")
-    except EmulatorRefused as refused:
-        sys.exit(str(refused))
 
 
 if __name__ == "__main__":

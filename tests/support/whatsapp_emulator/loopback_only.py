@@ -91,14 +91,10 @@ def enter(pid: int) -> None:
 
 def _keep(asked: socket.socket) -> None:
     """The child's part: make the namespace, then open sockets until the other side closes."""
-    user, group = os.getuid(), os.getgid()
-    if user == 0:
+    try:
         _checked("unshare", CLONE_NEWNET)
-    else:
-        _checked("unshare", CLONE_NEWUSER | CLONE_NEWNET)
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+    except PermissionError:
+        _become_root_of_nobody()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         request = struct.pack("16sh14x", b"lo", IFF_UP | IFF_RUNNING)
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
@@ -114,6 +110,15 @@ def _keep(asked: socket.socket) -> None:
                 continue
             rights = array.array("i", [listening.fileno()])
             asked.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _become_root_of_nobody() -> None:
+    """Without privileges a network namespace needs a user namespace around it. Users and groups stay who they are."""
+    user, group = os.getuid(), os.getgid()
+    _checked("unshare", CLONE_NEWUSER | CLONE_NEWNET)
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
 
 
 def _checked(name: str, *arguments: int) -> None:

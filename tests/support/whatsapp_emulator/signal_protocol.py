@@ -64,8 +64,8 @@ class Chain:
             raise Undecipherable(f"message {number} was read before, the next one is {self.next}")
         if number - self.next > MAX_SKIPPED:
             raise Undecipherable(f"message {number} is too far ahead of {self.next}")
-        while self.next < number:
-            self.skipped[self.next] = self.advance()
+        for missing in range(self.next, number):
+            self.skipped[missing] = self.advance()
         while len(self.skipped) > MAX_SKIPPED:
             del self.skipped[next(iter(self.skipped))]
         return self.advance()
