@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -43,7 +43,7 @@ LEASE_TTL_S = 3
 
 
 def a_message(device: str, to: str = FRIEND, text: str = "hello", **known: Any) -> SendMessage:
-    facts = {"id": ids.uuid7(), "accepted_at": datetime.now(UTC)} | known
+    facts: dict[str, Any] = {"id": ids.uuid7(), "accepted_at": datetime.now(UTC)} | known
     return SendMessage(tenant=TENANT, device=device, to=to, content=Text(text=text), **facts)
 
 
@@ -62,7 +62,12 @@ class Gateway:
     async def add_device(self, device: str, *, jid: str | None = "628999@s.whatsapp.net", **known: Any) -> Device:
         """Write a device record; with `jid` it is paired already."""
         at = datetime.now(UTC)
-        facts = {"engine": "sandbox", "wanted": "connected", "pace_per_minute": 0, "connect_generation": 1} | known
+        facts: dict[str, Any] = {
+            "engine": "sandbox",
+            "wanted": "connected",
+            "pace_per_minute": 0,
+            "connect_generation": 1,
+        } | known
         record = Device(id=device, tenant=TENANT, name=device, created_at=at, updated_at=at, **facts)
         if jid is not None:
             session = Session(device=device, tenant=TENANT, state="disconnected", at=at, paired=True, jid=jid)
@@ -143,7 +148,7 @@ class LocalShard:
     """A shard in this process, with a bus of its own and a quick sandbox."""
 
     def __init__(self, url: str, index: int = 0, node: str = "node", *, pace: Pace = QUICK, **settings: Any) -> None:
-        known = {"lease_ttl_s": LEASE_TTL_S, "shutdown_grace_s": 15.0} | settings
+        known: dict[str, Any] = {"lease_ttl_s": LEASE_TTL_S, "shutdown_grace_s": 15.0} | settings
         self.settings = SessionNodeSettings(shard=index, node_name=node, nats_url=url, **known)
         self.engine = SandboxEngine(pace=pace)
         self.impostors: list[str] = []
@@ -183,7 +188,7 @@ class NodeProcess:
     """A session node as it is started for real: a supervisor, or with `shard` one shard alone."""
 
     def __init__(
-        self, url: str, home: Path, *arguments: str, node: str = "node", env: Mapping[str, str] | None = None
+        self, url: str, home: Path, *arguments: str, node: str = "node", env: dict[str, str] | None = None
     ) -> None:
         self.log_path = home / f"{node}-{'-'.join(arguments) or 'node'}-{time.monotonic_ns()}.log"
         settings = {

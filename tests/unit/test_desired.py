@@ -12,7 +12,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def a_device(**known: Any) -> Device:
-    facts = {"wanted": "connected", "connect_generation": 1} | known
+    facts: dict[str, Any] = {"wanted": "connected", "connect_generation": 1} | known
     return Device(id="d", tenant="t", name="n", engine="sandbox", created_at=AT, updated_at=AT, **facts)
 
 
@@ -43,7 +43,7 @@ def test_a_ban_with_an_end_is_waited_out() -> None:
 
 
 def test_a_lost_connection_is_made_anew_after_its_pause() -> None:
-    lost = {"state": "disconnected", "reason": "connection_lost", "retry_at": 130.0}
+    lost: dict[str, Any] = {"state": "disconnected", "reason": "connection_lost", "retry_at": 130.0}
     assert next_step(a_device(), Standing(generation=1, is_open=True, **lost), 100, AT) == ("rest", 30.0)
     assert step(a_device(), now=130, is_open=True, **lost) == "reopen"
     assert step(a_device(), now=100, **lost) == "rest"

@@ -7,6 +7,7 @@ already keeps the number it was first stored with.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +38,10 @@ class Appended(NamedTuple):
     payload: bytes
 
 
+class NotOwner(Exception):
+    """The event was not to be stored any more: we are not the owner. An earlier try may have been stored."""
+
+
 class LastWords(NamedTuple):
     """What the stream had from this device when we began. `mark_at` is in seconds since the epoch."""
 
@@ -65,10 +70,13 @@ class EventLog:
         async with self._lock:
             return await self._recovered()
 
-    async def append(self, *facts: Event, traceparent: str | None = None) -> list[Appended]:
+    async def append(
+        self, *facts: Event, traceparent: str | None = None, only_while: Callable[[], bool] = lambda: True
+    ) -> list[Appended]:
         """Store the events in this order and return where; `seq` and `epoch` are filled in here.
 
-        Waits while the bus is away. Raises PublishRefused for an event that the stream will never take.
+        Waits while the bus is away. Raises PublishRefused for an event that the stream will never take, and NotOwner
+        instead of trying (again) when `only_while()` is false.
         """
         async with self._lock:
             await self._recovered()
@@ -80,6 +88,8 @@ class EventLog:
             pause_s = FIRST_PAUSE_S
             is_repeat = False
             while waiting:
+                if not only_while():
+                    raise NotOwner
                 answers = await self._publish(waiting)
                 for answer in answers:
                     if not isinstance(answer, PubAck):

@@ -26,4 +26,3 @@ class Meters:
         )
         self.leases_lost = metrics.counter("kurir_leases_lost_total", "Partitions lost instead of handed over")
         self.partitions = metrics.gauge("kurir_partitions_owned", "Partitions that this shard owns")
-        self.sessions = metrics.gauge("kurir_sessions", "Sessions that are open at the engine")

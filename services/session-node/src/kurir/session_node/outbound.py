@@ -34,6 +34,7 @@ from kurir.session_node.engines.engine import (
     SendFailed,
     SendOrder,
 )
+from kurir.session_node.event_log import NotOwner
 from kurir.session_node.meters import Meters
 from kurir.session_node.recovery import Verdict, verdict
 from kurir.session_node.session import DeviceSession
@@ -82,9 +83,15 @@ class Outbound:
         with child_span("session.send", traceparent):
             try:
                 return await self._carry_out(command, stored_at)
+            except NotOwner:
+                return Hold(LOOK_AGAIN_S, "lease_lost")
             except BrokerUnavailable as error:
                 log.warning("outbound.bus_away", device=command.device, message_id=command.id, error=str(error))
                 return Hold(LOOK_AGAIN_S, "bus_away")
+
+    async def refuse(self, command: SendMessage, reason: Reason, detail: str) -> Done:
+        """Report that a command is not going to be sent, whatever waits before it."""
+        return await self._report(command, "failed", 1, reason, detail)
 
     async def _carry_out(self, command: SendMessage, stored_at: float) -> Done | Hold:
         attempt = 1
@@ -206,7 +213,10 @@ class Outbound:
             to=command.to,
             attempt=attempt,
         )
-        (stored,) = await self._session.log.append(mark, traceparent=current_traceparent())
+        # Whoever is not the owner any more must not begin: the next owner would take the mark for a send.
+        (stored,) = await self._session.log.append(
+            mark, traceparent=current_traceparent(), only_while=self._session.lease.valid
+        )
         return stored.stored_seq if stored.was_known else None
 
     async def _send(self, command: SendMessage, attempt: int) -> Done | Hold:

@@ -25,6 +25,7 @@ from kurir.session_node.session import DeviceSession, Shared
 log = structlog.get_logger(__name__)
 
 LONGEST_HOLD_S = 3600.0  # a held command is looked at again after this, whatever was missed
+LEASE_LOST_S = 1.0  # we are about to be stopped
 CLOCK_SLACK_S = 60.0  # between the api's clock and the stream's
 
 
@@ -65,6 +66,7 @@ class Partition:
             lane_consumer_name=streams.command_lane_consumer,
             handle=self._carry_out,
             ack_wait_s=streams.COMMAND_ACK_WAIT_S,
+            overflow=self._refuse,
         )
 
     @property
@@ -87,13 +89,13 @@ class Partition:
 
     async def stop(self, *, is_lost: bool) -> None:
         """Take no more commands, finish those under way, close the sessions, and return when all is stored."""
+        stopping = [seat.session.stop(is_lost=is_lost) for seat in self._seats.values()]
         if is_lost:
-            # What is under way may not speak any more: its session goes first.
-            await asyncio.gather(*(seat.session.stop(is_lost=True) for seat in self._seats.values()))
-            await self._consumer.stop()
+            # What is under way may not speak any more, so its session does not wait for its end.
+            await asyncio.gather(self._consumer.stop(), *stopping)
         else:
             await self._consumer.stop()
-            await asyncio.gather(*(seat.session.stop(is_lost=False) for seat in self._seats.values()))
+            await asyncio.gather(*stopping)
         for seat in self._seats.values():
             if seat.alarm is not None:
                 seat.alarm.cancel()
@@ -122,7 +124,10 @@ class Partition:
     # Commands
 
     async def _carry_out(self, message: Incoming) -> None:
-        """One command of one device. Raises Retry when it has to wait, and for one that cannot be read."""
+        """One command of one device. Raises Retry when it has to wait, DecodeError when it cannot be read."""
+        if not self._lease.valid():
+            # Only leave it: to pause or to move it would take it out of the hands of the next owner.
+            raise Retry(LEASE_LOST_S, "lease_lost")
         command = commands.decode(message.data)
         seat = self._seats.get(key_of(command.tenant, command.device)) or await self._found(command)
         if isinstance(command, Logout):
@@ -135,9 +140,17 @@ class Partition:
             stored_at = min(stored_at, command.accepted_at.timestamp() - CLOCK_SLACK_S)
         fate = await seat.outbound.carry_out(command, stored_at, traceparent_of(message.headers))
         if isinstance(fate, Hold):
-            if fate.until_change:
+            if fate.until_change and self._lease.valid():
                 self._wait_for_change(seat, fate.seconds)
             raise Retry(min(fate.seconds, LONGEST_HOLD_S), fate.why)
+
+    async def _refuse(self, message: Incoming) -> None:
+        """A command that finds the device's lane full: it was accepted, so its end is told."""
+        command = commands.decode(message.data)
+        if isinstance(command, Logout):
+            raise Retry(LONGEST_HOLD_S, "lane_full")
+        seat = self._seats.get(key_of(command.tenant, command.device)) or await self._found(command)
+        await seat.outbound.refuse(command, "device_offline", "too many messages wait for this device")
 
     async def _found(self, command: commands.Command) -> _Seat:
         """A device that the registry did not tell us of yet, or one that does not exist."""

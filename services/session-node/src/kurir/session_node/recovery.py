@@ -25,10 +25,17 @@ class Verdict(Struct, frozen=True):
 
 def verdict(message_id: str, marks: Iterable[MessageSending], statuses: Iterable[MessageStatusChanged]) -> Verdict:
     """Judge by everything stored about the device since the message's first mark; other messages are ignored."""
-    begun = max((mark.attempt for mark in marks if mark.message_id == message_id), default=0)
+    begun: dict[int, int] = {}
+    for mark in marks:
+        if mark.message_id == message_id:
+            begun[mark.attempt] = max(mark.epoch, begun.get(mark.attempt, 0))
+    last = max(begun, default=0)
     outcomes = [status for status in statuses if status.message_id == message_id]
     if any(status.status in SETTLED_STATUSES for status in outcomes):
-        return Verdict("settled", begun)
-    # `retrying` is reported only when the engine said for certain that an attempt was not sent.
-    not_sent = max((status.attempt for status in outcomes if status.status == "retrying"), default=0)
-    return Verdict("again" if not_sent >= begun else "unknown", begun)
+        return Verdict("settled", last)
+    # `retrying` says for certain that an attempt was not sent. A former owner may say so late, of its own attempt
+    # of this number; about the one that a later owner began, it knows nothing.
+    is_certain = any(
+        status.status == "retrying" and status.attempt == last and status.epoch >= begun[last] for status in outcomes
+    )
+    return Verdict("again" if last == 0 or is_certain else "unknown", last)

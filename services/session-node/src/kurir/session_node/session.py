@@ -59,6 +59,7 @@ SEND_GRACE_S = 10.0  # a wanted close waits so long for the send under way; long
 SEND_WAIT_S = 90.0  # an engine's send is bounded by 75 s
 UNLINK_WAIT_S = 20.0  # a device that is to be unlinked is connected for it
 SAVE_PAUSE_S = 0.5
+NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class Shared(NamedTuple):
@@ -96,7 +97,7 @@ class DeviceSession:
         self._on_change = on_change
         self._key = key_of(tenant, device_id)
         self._record = shared.sessions.get(self._key) or Session(
-            device=device_id, tenant=tenant, state="disconnected", at=datetime.now(UTC)
+            device=device_id, tenant=tenant, state="disconnected", at=NEVER
         )
         self._standing = Standing(
             state=self._record.state,
@@ -106,6 +107,7 @@ class DeviceSession:
         )
         self._engine_name = device.engine if device is not None else None
         self._is_identified = False
+        self._is_forgotten = False
         self._arrived = asyncio.Event()  # the connection that was begun has succeeded, or is over
         self._engine_session: EngineSession | None = None
         self.capabilities: frozenset[Capability] = frozenset()
@@ -384,6 +386,8 @@ class DeviceSession:
     async def _step(self) -> None:
         if self._stopping.is_set():
             return
+        if self.device is not None and self.device.wanted == "connected":
+            await self._identify()
         step, again_in_s = next_step(self.device, self._standing, time.monotonic(), datetime.now(UTC))
         match step:
             case "open":
@@ -420,7 +424,6 @@ class DeviceSession:
 
     async def _open(self) -> None:
         assert self.device is not None
-        await self._identify()
         delay_s = self._shared.engines.login_delay_s(self.device.engine)
         if delay_s > 0:
             with contextlib.suppress(TimeoutError):
@@ -463,12 +466,17 @@ class DeviceSession:
         if said is not None and said.at > self._record.at:
             self._record = msgspec.structs.replace(
                 self._record,
+                state=said.state,
+                reason=said.reason,
                 paired=said.jid is not None,
                 jid=said.jid,
                 lid=said.lid,
                 phone=said.phone,
                 push_name=said.push_name,
+                banned_until=said.banned_until,
             )
+            standing = self._standing
+            standing.state, standing.reason, standing.banned_until = said.state, said.reason, said.banned_until
         self._is_identified = True
 
     def _answer_generation(self) -> None:
@@ -507,6 +515,9 @@ class DeviceSession:
 
     async def _forget(self) -> None:
         """The device was deleted: nothing of it stays here."""
+        if self._is_forgotten:
+            return
+        self._is_forgotten = True
         await self._unlink("device_deleted")
         await self._ended(self._pumping)
         self._unsaved = None

@@ -118,8 +118,7 @@ class Shard:
             on_impostor=on_impostor,
             meters=self._meters,
         )
-        metrics.gauge_from("kurir_sessions_open", "Sessions that are open at the engine", self._ownership.session_count)
-        self._started: list[Callable[[], object]] = []
+        metrics.gauge_from("kurir_sessions", "Sessions that are open at the engine", self._ownership.session_count)
 
     @property
     def owned(self) -> frozenset[int]:

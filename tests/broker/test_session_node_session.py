@@ -1,0 +1,231 @@
+"""One device at one owner, with an engine that does what a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from kurir.contracts.content import Address, Text
+from kurir.contracts.events import ConnectionUpdate, MessageStatusChanged, MessageUpserted
+from kurir.contracts.records import Device, Session
+from kurir.runtime.broker import Bus
+from kurir.runtime.lease import Lease
+from kurir.runtime.metrics import Metrics
+from kurir.runtime.objects import ObjectStore
+from kurir.runtime.registry import Registry
+from kurir.session_node import session as session_module
+from kurir.session_node.engine_room import EngineRoom
+from kurir.session_node.engines.engine import (
+    Capability,
+    NotConnected,
+    Observation,
+    ReceiptSeen,
+    Received,
+    Report,
+    SendOrder,
+    Sent,
+    SessionSpec,
+    StateChanged,
+)
+from kurir.session_node.meters import Meters
+from kurir.session_node.session import DeviceSession, Shared
+from tests.support.conditions import until
+from tests.support.nats_server import NatsServer
+from tests.support.session_nodes import FRIEND, TENANT, Gateway
+
+CHAT = Address(jid=FRIEND)
+
+
+class PuppetSession:
+    def __init__(self, spec: SessionSpec, report: Report) -> None:
+        self.spec = spec
+        self.report = report
+        self.is_closed = False
+
+    async def send(self, order: SendOrder) -> Sent:
+        raise NotConnected
+
+    async def logout(self) -> None:
+        raise NotConnected
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class Puppet:
+    """Connects at once, and reports what it is told to."""
+
+    name = "sandbox"
+    capabilities: frozenset[Capability] = frozenset({"send.text"})
+
+    def __init__(self) -> None:
+        self.opened: list[PuppetSession] = []
+        self.forgotten: list[str] = []
+
+    async def start(self) -> None: ...
+
+    async def open(self, spec: SessionSpec, report: Report) -> PuppetSession:
+        session = PuppetSession(spec, report)
+        self.opened.append(session)
+        report(StateChanged(state="connected", jid="628@s.whatsapp.net", phone="628"))
+        return session
+
+    async def forget(self, spec: SessionSpec) -> None:
+        self.forgotten.append(spec.device)
+
+    async def stop(self) -> None: ...
+
+    def report(self, observation: Observation) -> None:
+        self.opened[-1].report(observation)
+
+
+class Stage:
+    """A session with what it needs."""
+
+    def __init__(self, bus: Bus, gateway: Gateway) -> None:
+        self.bus = bus
+        self.gateway = gateway
+        self.puppet = Puppet()
+        self.sessions = Registry(bus, "sessions", Session)
+        self.meters = Meters(Metrics())
+        self.session: DeviceSession | None = None
+
+    async def play(self, device: Device, holder: str = "h") -> DeviceSession:
+        lease = Lease(self.bus, "leases", "p00", holder=holder, node="n", ttl_s=60)
+        assert await lease.claim()
+        shared = Shared(
+            bus=self.bus,
+            media=ObjectStore(self.bus, "media"),
+            sessions=self.sessions,
+            engines=EngineRoom({"sandbox": lambda: self.puppet}, {}),
+            meters=self.meters,
+            node="n",
+            shard="n-0",
+            inbound_media_max_bytes=1000,
+        )
+        self.session = DeviceSession(TENANT, device.id, device, shared, lease, on_change=lambda: None)
+        self.session.start()
+        await until("the session is connected", lambda: self.session is not None and self.session.is_connected)
+        return self.session
+
+
+@pytest.fixture
+async def stage(bus: Bus, nats_server: NatsServer) -> AsyncIterator[Stage]:
+    stage = Stage(bus, await Gateway.open(bus, nats_server.url))
+    await stage.sessions.start()
+    yield stage
+    if stage.session is not None:
+        async with asyncio.timeout(20):
+            await stage.session.stop(is_lost=False)
+    await stage.sessions.stop()
+
+
+def a_text(whatsapp_id: str, **known: Any) -> Received:
+    return Received(
+        whatsapp_id=whatsapp_id,
+        chat=CHAT,
+        sender=CHAT,
+        content=Text(text=whatsapp_id),
+        sent_at=datetime.now(UTC),
+        **known,
+    )
+
+
+def a_receipt(whatsapp_id: str) -> ReceiptSeen:
+    return ReceiptSeen(whatsapp_ids=(whatsapp_id,), status="read", chat=CHAT, sender=CHAT, at=datetime.now(UTC))
+
+
+async def received(gateway: Gateway) -> list[str]:
+    return [event.whatsapp_id for event in await gateway.events("d1") if isinstance(event, MessageUpserted)]
+
+
+async def test_what_is_received_is_told_in_its_order_and_once(stage: Stage) -> None:
+    await stage.play(await stage.gateway.add_device("d1"))
+    names = [f"w{n}" for n in range(600)]
+    for name in names:
+        stage.puppet.report(a_text(name))
+        stage.puppet.report(a_text(name))
+
+    async def all_told() -> bool:
+        return await received(stage.gateway) == names
+
+    await until("all are told", all_told)
+
+
+async def test_a_device_whose_events_cannot_be_stored_stops_listening_until_they_are(
+    stage: Stage, nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "WAITING_LIMIT", 50)
+    session = await stage.play(await stage.gateway.add_device("d1"))
+    await nats_server.kill()
+    names = [f"w{n}" for n in range(400)]
+    for name in names:
+        stage.puppet.report(a_text(name))
+    first = stage.puppet.opened[0]
+    await until("the connection is closed", lambda: first.is_closed)
+    await nats_server.restart()
+    await until("it is opened again", lambda: len(stage.puppet.opened) == 2, within_s=30)
+    await until("it is connected again", lambda: session.is_connected)
+
+    async def all_told() -> bool:
+        return await received(stage.gateway) == names
+
+    await until("nothing was lost", all_told, within_s=30)
+
+
+async def test_a_receipt_of_a_message_that_a_former_owner_sent_finds_it(stage: Stage) -> None:
+    device = await stage.gateway.add_device("d1")
+    former = await stage.play(device)
+    at = datetime.now(UTC)
+    await former.log.append(
+        MessageStatusChanged(
+            id="m1-sent", tenant=TENANT, device="d1", at=at, message_id="m1", status="sent", to=FRIEND, whatsapp_id="w1"
+        )
+    )
+    await former.stop(is_lost=False)
+    await former.lease.release()
+    await stage.play(device, holder="next")
+    stage.puppet.report(a_receipt("w1"))
+    stage.puppet.report(a_receipt("somebody elses"))
+
+    async def is_read() -> bool:
+        facts = [event for event in await stage.gateway.events("d1") if isinstance(event, MessageStatusChanged)]
+        return [(fact.message_id, fact.status) for fact in facts] == [("m1", "sent"), ("m1", "read")]
+
+    await until("it is read", is_read)
+
+
+async def test_a_pairing_whose_record_was_lost_is_taken_from_its_event(stage: Stage) -> None:
+    device = await stage.gateway.add_device("d1", jid=None)
+    former = await stage.play(device)
+    await former.stop(is_lost=False)
+    await former.lease.release()
+    await stage.sessions.delete(f"{TENANT}.d1")
+    await stage.play(device, holder="next")
+    assert stage.puppet.opened[-1].spec.jid == "628@s.whatsapp.net"
+
+
+async def test_a_lost_lease_closes_the_session_and_says_nothing_about_it(stage: Stage) -> None:
+    session = await stage.play(await stage.gateway.add_device("d1"))
+    stage.puppet.report(a_text("w1"))
+    session.lease.abandon()
+    await session.stop(is_lost=True)
+    assert stage.puppet.opened[0].is_closed
+    assert await received(stage.gateway) == ["w1"]
+    states = [event.state for event in await stage.gateway.events("d1") if isinstance(event, ConnectionUpdate)]
+    assert states == ["connected"]
+
+
+async def test_what_an_engine_says_after_its_session_was_replaced_is_not_heard(stage: Stage) -> None:
+    device = await stage.gateway.add_device("d1")
+    session = await stage.play(device)
+    stage.puppet.report(StateChanged(state="disconnected", reason="qr_timeout"))
+    await until("the session is put away", lambda: not session.is_open)
+    session.device_changed(
+        Device(**{name: getattr(device, name) for name in device.__struct_fields__} | {"connect_generation": 2})
+    )
+    await until("another is open", lambda: len(stage.puppet.opened) == 2)
+    stage.puppet.opened[0].report(StateChanged(state="banned"))
+    assert session.is_connected
