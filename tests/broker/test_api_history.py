@@ -77,7 +77,7 @@ async def test_a_message_is_followed_from_queued_to_read(api: Api, own_mongo: Mo
     assert seen == ["QUEUED", "SENT", "DELIVERED", "READ"]
     shown = (await tenant.get(f"/api/messages/{message}")).json()
     assert (shown["messageId"], shown["to"], shown["kind"], shown["direction"]) == ("3EB0", TO, "text", "outbound")
-    assert shown["content"] == {"kind": "text", "text": "Halo!", "link_preview": True}
+    assert shown["content"] == {"kind": "text", "text": "Halo!", "linkPreview": True}
 
 
 async def test_a_young_message_that_is_not_written_yet_is_waited_for(api: Api, own_mongo: Mongo) -> None:
@@ -157,6 +157,19 @@ async def test_lists_are_paged_newest_first_without_gaps_or_repeats(api: Api, ow
     assert (len(outbound["messages"]), outbound["next"]) == (25, None)
     inbound = (await tenant.get("/messages", params={"direction": "inbound"})).json()["messages"]
     assert [one["from"] for one in inbound] == [TO]
+
+
+async def test_a_message_that_was_scheduled_stands_in_a_list_once(api: Api, own_mongo: Mongo) -> None:
+    tenant = await api.tenant()
+    writer = Writer(own_mongo, tenant)
+    message, now = ids.uuid7(), datetime.now(UTC)
+    scheduled = writer.queued(message, status="scheduled", send_at=now + timedelta(minutes=1), at=now)
+    await writer.write(msgspec.structs.replace(scheduled, id=f"{message}-scheduled"))
+    await writer.write(writer.queued(message, at=now + timedelta(minutes=1)), writer.status(message, "sent"))
+    pages = [(await tenant.get("/messages", params={"limit": 1})).json()]
+    while pages[-1]["next"] is not None:
+        pages.append((await tenant.get("/messages", params={"limit": 1, "cursor": pages[-1]["next"]})).json())
+    assert [(one["id"], one["status"]) for page in pages for one in page["messages"]] == [(message, "SENT")]
 
 
 async def test_lists_are_narrowed_by_device_and_chat(api: Api, own_mongo: Mongo) -> None:

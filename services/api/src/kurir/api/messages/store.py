@@ -53,6 +53,8 @@ class MessageHistory:
     ) -> tuple[list[list[AnyEvent]], Position | None]:
         """The facts of up to `limit` messages, newest first, and the position before which the next page begins.
 
+        A page may hold fewer and still not be the last one.
+
         `before` is a position of an earlier page; `equal` narrows by field, None meaning any.
         """
         wanted: dict[str, Any] = {"tenant": tenant} | {name: value for name, value in equal.items() if value}
@@ -67,8 +69,9 @@ class MessageHistory:
             async with gate:
                 return await self.facts(tenant, head["message_id"])
 
-        facts = await asyncio.gather(*(facts_of(head) for head in shown))
-        return list(facts), _position(shown[-1]) if len(heads) > limit else None
+        found = await asyncio.gather(*(facts_of(head) for head in shown))
+        facts = [each for head, each in zip(shown, found, strict=True) if _is_first(head, each)]
+        return facts, _position(shown[-1]) if len(heads) > limit else None
 
     async def _heads(self, wanted: Mapping[str, Any], before: Position | None, limit: int) -> list[Document]:
         """The first events of messages, newest first: those of the same millisecond as `before`, then older ones."""
@@ -105,6 +108,12 @@ def position_of(cursor: str) -> Position:
 
 def _position(head: Mapping[str, Any]) -> Position:
     return Position(int(head["at_ms"]), int(head["stream_seq"]))
+
+
+def _is_first(head: Mapping[str, Any], facts: Sequence[AnyEvent]) -> bool:
+    """Whether a message stands in a list for this event: one for later is queued again when its time has come."""
+    standing = next((fact for fact in facts if events.type_of(fact) in LIST_TYPES.values()), None)
+    return standing is not None and standing.id == head["_id"]
 
 
 def _decoded(documents: Sequence[Mapping[str, Any]]) -> list[AnyEvent]:

@@ -3,6 +3,7 @@
 Nothing stores "the status of a message": it is what its facts say when they are read together.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -49,7 +50,7 @@ class MessageView(Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     message_id: str | None
     device_id: str
-    to: str
+    to: str | None
     status: str
     timestamp: int
     direction: Literal["outbound", "inbound"]
@@ -153,7 +154,7 @@ def _inbound(fact: MessageUpserted) -> MessageView:
         id=fact.message_id,
         message_id=fact.whatsapp_id,
         device_id=fact.device,
-        to=_shown_address(fact.chat) if fact.from_me else "",
+        to=_shown_address(fact.chat) if fact.from_me else None,
         status="SENT" if fact.from_me else RECEIVED,
         timestamp=_ms(fact.sent_at),
         direction="outbound" if fact.from_me else "inbound",
@@ -214,11 +215,17 @@ def _error(fact: MessageStatusChanged) -> MessageError | None:
 
 
 def _shown(what: content.Content) -> dict[str, Any]:
-    """The content with media named by the id under which `/media` gives them."""
-    shown: dict[str, Any] = msgspec.to_builtins(what)
+    """The content in this API's spelling, media named by the id under which `/media` gives them."""
+    shown: dict[str, Any] = _camel(msgspec.to_builtins(what))
     if isinstance(media := shown.get("media"), dict):
         media["id"] = str(media.pop("object")).rpartition("/")[2]
     return shown
+
+
+def _camel(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {re.sub(r"_([a-z])", lambda found: found[1].upper(), key): _camel(one) for key, one in value.items()}
+    return [_camel(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _shown_address(address: content.Address) -> str:
