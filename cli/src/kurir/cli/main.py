@@ -10,9 +10,9 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
-from kurir.runtime import topology
 from kurir.runtime.broker import Bus
 from kurir.runtime.settings import RuntimeSettings, SettingsRefused, load
+from kurir.runtime.topology import apply, show
 
 
 class InstalledCommands(click.Group):
@@ -68,14 +68,14 @@ def topology_group() -> None:
 @topology_group.command("apply")
 def topology_apply() -> None:
     """Make the server agree with the code; says what changed."""
-    for line in asyncio.run(_with_bus(topology.apply)):
+    for line in asyncio.run(_with_bus(apply)):
         click.echo(line)
 
 
 @topology_group.command("show")
 def topology_show() -> None:
     """Show what the server has."""
-    for line in asyncio.run(_with_bus(topology.show)):
+    for line in asyncio.run(_with_bus(show)):
         click.echo(line)
 
 

@@ -133,7 +133,21 @@ class Unsupported(Struct, frozen=True, kw_only=True, tag_field="kind", tag="unsu
     whatsapp_type: str
 
 
-Content = Text | Image | Video | Audio | Document | Sticker | Location | Contact | Poll | Reaction | Edit | Revoke | Unsupported
+Content = (
+    Text
+    | Image
+    | Video
+    | Audio
+    | Document
+    | Sticker
+    | Location
+    | Contact
+    | Poll
+    | Reaction
+    | Edit
+    | Revoke
+    | Unsupported
+)
 
 
 class Quote(Struct, frozen=True, kw_only=True):
