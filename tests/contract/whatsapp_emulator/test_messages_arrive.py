@@ -217,3 +217,36 @@ async def test_availability_typing_calls_and_profiles_are_played(
     assert (await clients.do(ayu, "picture", of=VERA)).startswith("https://mmg.whatsapp.net/pictures/")
     known = await clients.do(ayu, "on_whatsapp", numbers=[VERA, "628000000000"])
     assert known == {VERA: True, "628000000000": False}
+
+
+async def test_a_message_that_a_phone_cannot_read_is_sent_again_by_the_client(
+    whatsapp: EmulatorClient, clients: NeonizeClients, ayu: str
+) -> None:
+    await whatsapp.contact(VERA, unreadable=1)
+    sent = await clients.do(ayu, "send_text", to=VERA, text="once more, please")
+    await whatsapp.until_journal("message.unreadable", phone=VERA, id=sent["id"])
+    assert (await whatsapp.until_read(VERA, sent["id"]))["extendedTextMessage"]["text"] == "once more, please"
+    await whatsapp.until_journal("message.sent", id=sent["id"], is_sent_again=True)
+
+
+async def test_a_group_message_that_a_phone_cannot_read_is_sent_again_to_it_alone(
+    whatsapp: EmulatorClient, clients: NeonizeClients, ayu: str, budi: str
+) -> None:
+    group = await whatsapp.create_group("Hard of hearing", AYU, [BUDI, VERA])
+    await whatsapp.contact(VERA, unreadable=1)
+    sent = await clients.do(ayu, "send_text", to=group, text="once more to the group")
+    assert (await whatsapp.until_read(VERA, sent["id"]))["extendedTextMessage"]["text"] == "once more to the group"
+    delivered = await whatsapp.journal("message.delivered")
+    assert [entry["device"] for entry in delivered if entry["id"] == sent["id"]] == [f"{BUDI}:1"]
+
+
+@pytest.mark.parametrize("chat", ["alone", "in a group"])
+async def test_a_message_that_a_client_cannot_read_is_sent_again_by_the_phone(
+    whatsapp: EmulatorClient, clients: NeonizeClients, ayu: str, chat: str
+) -> None:
+    to = AYU if chat == "alone" else await whatsapp.create_group("Noisy line", VERA, [AYU])
+    before = len(clients.events)
+    message = await whatsapp.say(VERA, to, f"damaged {chat}", is_damaged=True)
+    received = await clients.until_text(ayu, f"damaged {chat}", after=before)
+    assert received["Info"]["ID"] == message
+    await whatsapp.until_journal("message.sent_again", phone=VERA, id=message)

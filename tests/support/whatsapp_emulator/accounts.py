@@ -20,7 +20,8 @@ PHONE_DEVICE = 0
 class Policy(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What an account's phone does by itself with a message that it can read. Times are seconds after the former act.
 
-    `echo` answers a text that begins with "echo " by its rest. `retry` asks again for what cannot be read.
+    `echo` answers a text that begins with "echo " by its rest. `unreadable` is how many of the next messages the phone
+    cannot read; `retry` asks again for them.
     """
 
     delivered: bool = True
@@ -30,6 +31,7 @@ class Policy(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reply: str | None = None
     echo: bool = False
     reply_after_s: float = 0.0
+    unreadable: int = 0
     retry: bool = True
 
 

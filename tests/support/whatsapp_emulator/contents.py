@@ -73,7 +73,8 @@ class Saying(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What a phone says: exactly one content. `to` is a number, or a JID of an account or a group.
 
     `message` is a Message in protobuf's JSON, for everything that has no field of its own here.
-    With `count` the same goes out so many times, "{n}" in a text being the number from 0 on.
+    With `count` the same goes out so many times, "{n}" in a text being the number from 0 on. What is damaged cannot be
+    read at first, and is sent again to devices that ask for it.
     """
 
     to: str
@@ -88,6 +89,7 @@ class Saying(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     mentions: list[str] = []
     id: str | None = None
     count: int = 1
+    is_damaged: bool = False
 
 
 def message_of(saying: Saying, number: int, media: MediaHost) -> Any:

@@ -103,7 +103,7 @@ class Control:
         try:
             return await self._route(request, path)
         except (KeyError, MediaGone) as error:
-            return json_answer({"error": str(error)}, 404)
+            return json_answer({"error": str(error.args[0])}, 404)
         except (msgspec.DecodeError, msgspec.ValidationError, ValueError, IqRefused) as error:
             return json_answer({"error": str(error)}, 400)
         except (PairingFailed, OSError) as error:

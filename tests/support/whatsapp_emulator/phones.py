@@ -78,7 +78,7 @@ class Phones:
                 if phone.policy.retry:
                     self._ask_again(phone, sender, stanza, part, group)
                 continue
-            if group is not None and part.get("type") != "skmsg":
+            if group is not None and part.get("type") != "skmsg" and part.get("count") is None:
                 continue  # it brought the sender's key; the message itself is the other part
             is_copy = phone is sender.account
             if is_copy and message.HasField("deviceSentMessage"):
@@ -89,7 +89,7 @@ class Phones:
                 phone=phone.phone,
                 device=sender.name,
                 id=message_id,
-                chat=str(stanza.jid("to")),
+                chat=str(stanza.find_jid("recipient") or stanza.jid("to")),
                 is_copy=is_copy,
                 content=json_format.MessageToDict(message),
             )
@@ -105,6 +105,10 @@ class Phones:
         return self._media.open(*found)
 
     def _open(self, phone: Account, sender: Device, part: Stanza, group: Group | None) -> Any:
+        is_message = group is None or part.get("type") == "skmsg"
+        if is_message and phone.policy.unreadable > 0:
+            phone.policy.unreadable -= 1
+            raise Undecipherable("the phone's policy says so")
         if part.get("type") == "skmsg":
             assert group is not None
             return e2e.Message.FromString(phone.signal.group_decrypt(group.jid, sender.name, part.data))
@@ -165,28 +169,29 @@ class Phones:
         ids = []
         for number in range(saying.count):
             message = contents.message_of(saying, number, self._media)
-            ids.append(self.send(phone, to, message, message_id=saying.id))
+            ids.append(self.send(phone, to, message, message_id=saying.id, is_damaged=saying.is_damaged))
             if number % SAID_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return ids
 
     def send(
-        self, phone: Account, to: Jid, message: Any, *, message_id: str | None = None, category: str | None = None
+        self, phone: Account, to: Jid, message: Any, *, message_id: str | None = None, is_damaged: bool = False
     ) -> str:
-        """Send to all linked devices of an account, or to those of a group's members; the message's id."""
-        message_id = message_id or "3A" + secrets.token_hex(9).upper()
-        self._said[message_id] = Said(to, message, category)
-        while len(self._said) > MAX_REMEMBERED:
-            self._said.popitem(last=False)
+        """Send to all linked devices of an account, or to those of a group's members; the message's id.
+
+        A damaged message cannot be read until it is asked for again.
+        """
+        message_id = message_id or new_message_id()
+        self._remember_said(message_id, Said(to, message, None))
         group = self._groups.find(to)
         if group is not None:
-            self._send_to_group(phone, group, message_id, message)
+            self._send_to_group(phone, group, message_id, message, is_damaged=is_damaged)
             return message_id
         receiver = self._directory.find(to)
         if receiver is None:
             raise KeyError(f"{to} is not on this WhatsApp")
         for device in receiver.devices.values():
-            self._send_to_device(phone, device, message_id, message, category)
+            self._send_to_device(phone, device, message_id, message, None, is_damaged=is_damaged)
         if receiver is not phone:
             copy = e2e.Message(
                 deviceSentMessage=e2e.DeviceSentMessage(destinationJID=str(receiver.lid), message=message)
@@ -218,8 +223,8 @@ class Phones:
         if not device.was_welcomed:
             device.was_welcomed = True
             shared = app_state.key_share(device.account)
-            message_id = "3A" + secrets.token_hex(9).upper()
-            self._said[message_id] = Said(device.account.lid, shared, "peer")
+            message_id = new_message_id()
+            self._remember_said(message_id, Said(device.account.lid, shared, "peer"))
             self._send_to_device(device.account, device, message_id, shared, "peer")
 
     def type(self, phone: Account, to: Account, *, is_typing: bool, is_voice: bool = False) -> None:
@@ -255,6 +260,7 @@ class Phones:
         recipient: Account | None = None,
         anew: bool = False,
         count: str | None = None,
+        is_damaged: bool = False,
     ) -> None:
         attributes: dict[str, Value] = {
             "id": message_id,
@@ -270,10 +276,14 @@ class Phones:
         elif phone is not device.account:
             attributes["sender_pn"] = phone.pn
         part = self._encrypted(phone, device, message, anew=anew, count=count)
+        if is_damaged:
+            part.content = _damaged(part.data)
         self._post.deliver(device, Stanza("message", attributes, [part]))
 
-    def _send_to_group(self, phone: Account, group: Group, message_id: str, message: Any) -> None:
+    def _send_to_group(self, phone: Account, group: Group, message_id: str, message: Any, *, is_damaged: bool) -> None:
         distribution, body = phone.signal.group_encrypt(group.jid, message.SerializeToString())
+        if is_damaged:
+            body = _damaged(body)
         sender_key = _with_sender_key(e2e.Message(), group, distribution)
         attributes = self._group_attributes(phone, group, message_id, message)
         for device in group.devices():
@@ -300,6 +310,11 @@ class Phones:
         kind, data = phone.signal.encrypt(device.name, plain, device.bundle, anew=anew)
         return leaf("enc", data, v="2", type=kind, count=count)
 
+    def _remember_said(self, message_id: str, said: Said) -> None:
+        self._said[message_id] = said
+        while len(self._said) > MAX_REMEMBERED:
+            self._said.popitem(last=False)
+
     def _after(self, delay_s: float, act: Callable[[], object]) -> None:
         if delay_s <= 0:
             act()
@@ -315,6 +330,15 @@ class Phones:
 
 def is_phone(jid: Jid) -> bool:
     return jid.device == PHONE_DEVICE
+
+
+def new_message_id() -> str:
+    """As phones make them."""
+    return "3A" + secrets.token_hex(9).upper()
+
+
+def _damaged(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
 
 
 def _with_sender_key(message: Any, group: Group, distribution: bytes) -> Any:

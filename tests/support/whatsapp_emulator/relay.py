@@ -57,7 +57,7 @@ class Relay:
             is_acked=is_acked,
             error=error,
             is_lost=is_lost,
-            is_retry=bool(stanza.all("enc")) and group is None,
+            is_sent_again=_is_sent_again(stanza),
         )
         if is_acked:
             self._acknowledge(connection, stanza, error)
@@ -79,11 +79,10 @@ class Relay:
     def _to_devices(self, sender: Device, stanza: Stanza) -> None:
         """A message names each device with the part that is for it; sent again, it is for one device."""
         to = stanza.jid("to")
-        sent_again = stanza.all("enc")
         participants = stanza.find("participants")
         parts = {child.jid("jid"): child.children for child in participants.children} if participants else {}
-        if sent_again:
-            parts = {to: sent_again}
+        if _is_sent_again(stanza):
+            parts = {to: stanza.all("enc")}
         identity = stanza.all("device-identity")
         for jid, encrypted in parts.items():
             if is_phone(jid):
@@ -112,6 +111,9 @@ class Relay:
         for_all = stanza.all("enc")
         participants = stanza.find("participants")
         parts = {child.jid("jid"): child.children for child in participants.children} if participants else {}
+        asked_again = stanza.find_jid("participant")
+        if asked_again is not None:
+            parts, for_all = {asked_again: for_all}, []
         own_parts = {self._key(jid): encrypted for jid, encrypted in parts.items()}
         identity = stanza.all("device-identity")
         attributes = _common(sender, stanza) | {
@@ -124,8 +126,8 @@ class Relay:
             own = own_parts.get((member.phone, 0), [])
             self._phones.receive(member, sender, stanza, own + for_all, group)
             for device in member.devices.values():
-                if device is not sender:
-                    own = own_parts.get((member.phone, device.number), [])
+                own = own_parts.get((member.phone, device.number), [])
+                if device is not sender and own + for_all:
                     content = own + for_all + (identity if own else [])
                     self._post.deliver(device, Stanza("message", attributes, content))
 
@@ -211,6 +213,11 @@ def _common(sender: Device, stanza: Stanza) -> dict[str, Value]:
         "notify": sender.account.name,
         "edit": stanza.get("edit"),
     }
+
+
+def _is_sent_again(stanza: Stanza) -> bool:
+    """A receiver could not read a message and asked for it again."""
+    return any(part.get("count") is not None for part in stanza.all("enc"))
 
 
 def _listed(stanza: Stanza) -> list[str]:
