@@ -151,6 +151,21 @@ async def test_a_message_can_be_lost_and_comes_again_after_a_new_connection(
     await whatsapp.until_read(VERA, sent["id"])
 
 
+async def test_a_message_that_comes_again_because_its_acknowledgement_was_lost_is_read_once(
+    whatsapp: EmulatorClient, clients: NeonizeClients, ayu: str
+) -> None:
+    await whatsapp.set_faults(drop_acks=[VERA])
+    before, mark = len(clients.events), await whatsapp.mark()
+    sending = asyncio.create_task(clients.do(ayu, "send_text", to=VERA, text="sent twice"))
+    (read,) = await whatsapp.until_journal("message.read", after=mark, phone=VERA)
+    await whatsapp.reset_faults()
+    await whatsapp.drop(AYU)
+    await clients.until(ayu, "ConnectedEv", after=before)
+    assert (await sending)["id"] == read["id"]
+    await whatsapp.until_journal("message.repeated", phone=VERA, id=read["id"])
+    assert len([entry for entry in await whatsapp.journal("message.read", after=mark) if entry["phone"] == VERA]) == 1
+
+
 async def test_a_question_that_is_not_answered_holds_up_nothing_else(
     whatsapp: EmulatorClient, clients: NeonizeClients, ayu: str
 ) -> None:

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tests.support.whatsapp_emulator.address import FILE, EmulatorAddress
 from tests.support.whatsapp_emulator.control import Control
 from tests.support.whatsapp_emulator.emulator import ROOT_FILE, Emulator
 from tests.support.whatsapp_emulator.loopback_only import BACKLOG, Keeper, NotAllowed
+
+Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 HOST = "127.0.0.1"
 PIPE_BYTES = 1 << 16
@@ -42,6 +45,7 @@ class Running:
         self._ports = (proxy_port, control_port)
         self._keeper = Keeper() if has_namespace else None
         self._servers: list[asyncio.Server] = []
+        self._doors: set[int] = set()
         self._emulator = Emulator(self._folder)
 
     async def start(self) -> EmulatorAddress:
@@ -78,12 +82,13 @@ class Running:
             self._keeper.stop()
 
     async def _open_door(self, port: int) -> None:
-        """Let the namespace reach a port outside. Idempotent by refusal: raises OSError when it is open already."""
-        if self._keeper is not None:
+        """Let the namespace reach a port outside. Idempotent; raises OSError when the port is taken inside."""
+        if self._keeper is not None and port not in self._doors:
+            self._doors.add(port)
             await self._listen(self._keeper.listen(port), partial(_pass_through, port))
 
-    async def _listen(self, listening: socket.socket, serve: http.Handler | object) -> int:
-        server = await asyncio.start_server(serve, sock=listening, backlog=BACKLOG)  # type: ignore[arg-type]
+    async def _listen(self, listening: socket.socket, serve: Serving) -> int:
+        server = await asyncio.start_server(serve, sock=listening, backlog=BACKLOG)
         self._servers.append(server)
         port: int = listening.getsockname()[1]
         return port

@@ -1,6 +1,6 @@
 """Who is on this WhatsApp: accounts with their phone and their linked devices, found by number or by LID."""
 
-import base64
+import hashlib
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -182,4 +182,4 @@ def lid_user(phone: str) -> str:
 
 
 def picture_id(picture: bytes) -> str:
-    return base64.b16encode(picture[-8:]).decode()
+    return hashlib.sha256(picture).hexdigest()[:16]

@@ -5,7 +5,6 @@ copies of what they send, and sends them copies of what its owner writes.
 """
 
 import asyncio
-import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,9 +24,7 @@ from tests.support.whatsapp_emulator.protobufs import e2e
 from tests.support.whatsapp_emulator.signal_protocol import Undecipherable
 from tests.support.whatsapp_emulator.stanza import Stanza, Value, leaf
 
-log = logging.getLogger(__name__)
-
-MAX_REMEMBERED = 5000  # messages that can be sent again, or whose media can be asked for
+MAX_REMEMBERED = 20_000  # messages that can be sent again, or whose repetition is noticed
 MAX_RETRIES = 5
 SAID_AT_ONCE = 20  # of many messages, before clients are listened to again
 ECHO = "echo "
@@ -66,29 +63,30 @@ class Phones:
     def receive(
         self, phone: Account, sender: Device, stanza: Stanza, encrypted: Sequence[Stanza], group: Group | None
     ) -> None:
-        """Read a message that a device sent to a phone, and do what the phone's policy says."""
+        """Read a message that a device sent to a phone, and do what the phone's policy says; once for each message."""
         message_id = stanza.get("id") or ""
+        was_read = (phone.phone, message_id) in self._read
+        facts = {"phone": phone.phone, "device": sender.name, "id": message_id}
         for part in encrypted:
             try:
                 message = self._open(phone, sender, part, group)
             except Undecipherable as why:
-                self._journal.record(
-                    "message.unreadable", phone=phone.phone, device=sender.name, id=message_id, why=str(why)
-                )
-                if phone.policy.retry:
+                self._journal.record("message.repeated" if was_read else "message.unreadable", **facts, why=str(why))
+                if phone.policy.retry and not was_read:
                     self._ask_again(phone, sender, stanza, part, group)
                 continue
             if group is not None and part.get("type") != "skmsg" and part.get("count") is None:
                 continue  # it brought the sender's key; the message itself is the other part
+            if was_read:
+                self._journal.record("message.repeated", **facts, why="it came again in another session")
+                continue
             is_copy = phone is sender.account
             if is_copy and message.HasField("deviceSentMessage"):
                 message = message.deviceSentMessage.message
             self._remember_read(phone, message_id, message)
             self._journal.record(
                 "message.read",
-                phone=phone.phone,
-                device=sender.name,
-                id=message_id,
+                **facts,
                 chat=str(stanza.find_jid("recipient") or stanza.jid("to")),
                 is_copy=is_copy,
                 content=json_format.MessageToDict(message),
