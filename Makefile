@@ -22,9 +22,11 @@ help: ## List the targets
 # --- set-up -----------------------------------------------------------------------------------------------------
 
 $(UV):
+	@echo "Installing uv $(UV_VERSION) into .tools …"
 	@deploy/bootstrap-uv "$(PYTHON)" "$(UV_VERSION)"
 
 .venv/.synced: uv.lock pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml cli/pyproject.toml) | $(UV)
+	@echo "Installing the environment into .venv, from the lock …"
 	@$(UV) sync --frozen --all-groups --quiet
 	@touch $@
 
@@ -53,6 +55,10 @@ topology: setup ## Make the NATS server's streams, consumers and buckets agree w
 .PHONY: smoke
 smoke: setup ## Against whatever is up: pair a sandbox device, send, see the webhook arrive
 	@$(RUN) kurir smoke
+
+.PHONY: whatsapp-emulator
+whatsapp-emulator: setup ## Start the tests' WhatsApp emulator by itself, with a page that scans QR codes
+	@$(RUN) python -m tests.support.whatsapp_emulator
 
 .PHONY: wipe
 wipe: ## Forget the state of demo and up
