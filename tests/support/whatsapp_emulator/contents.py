@@ -5,7 +5,7 @@ import time
 from typing import Any, Literal
 
 import msgspec
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 
 from tests.support.whatsapp_emulator.media_host import MediaHost
 from tests.support.whatsapp_emulator.protobufs import e2e

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import json_format  # type: ignore[import-untyped]
+from google.protobuf import json_format
 
 from tests.support.whatsapp_emulator import app_state, contents
 from tests.support.whatsapp_emulator.accounts import PHONE_DEVICE, Account, Device, Directory

@@ -8,7 +8,7 @@ import importlib
 import sys
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from tests.support.whatsapp_emulator.dictionaries import library_path
 
