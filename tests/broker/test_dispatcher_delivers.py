@@ -149,6 +149,23 @@ async def test_what_is_no_event_is_kept_in_dead_and_holds_up_nobody(stage: Stage
     assert len(receiver.received) == 1
 
 
+async def test_an_event_too_large_to_become_a_delivery_is_kept_in_dead(stage: Stage, receiver: WebhookReceiver) -> None:
+    await stage.endpoint(receiver.url("/hook"))
+    head = events.encode(a_message())[:-1]
+    # As large as the server takes, but for the headers that a message in DEAD gets; a delivery has more around it.
+    size = stage.bus.nc.max_payload - 450
+    event = head + b',"more":"' + b"a" * (size - len(head) - 10) + b'"}'
+    async with stage.dispatcher():
+        await stage.bus.publish(subjects.event("t1", "d1", "messages.upsert"), event)
+
+        async def is_dead() -> bool:
+            return [stored.data for stored in await stage.dead()] == [event]
+
+        await until("the event is in DEAD", is_dead)
+        await stage.say(a_message())
+        await receiver.wait_for(1)
+
+
 async def test_the_same_event_said_twice_is_delivered_once(stage: Stage, receiver: WebhookReceiver) -> None:
     await stage.endpoint(receiver.url("/hook"))
     async with stage.dispatcher():

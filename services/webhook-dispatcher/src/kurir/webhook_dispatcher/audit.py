@@ -17,17 +17,16 @@ import msgspec
 from kurir.contracts import deliveries, events, subjects
 from kurir.contracts.content import Address
 from kurir.contracts.deliveries import ConfigurationChanged
-from kurir.runtime.broker import Bus, Incoming, PublishError, Pull
+from kurir.runtime.broker import Bus, Incoming, Pull
 from kurir.runtime.logs import get
 from kurir.runtime.mongo import FactsRefused, Index, Mongo, MongoError
-from kurir.runtime.settlement import Rejected, dead_letter
+from kurir.runtime.settlement import GivenUp, Rejected, conclude
 from kurir.webhook_dispatcher.measures import Measures
 
 log = get("kurir.audit")
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 5.0
-DEAD_AGAIN_S: Final = 1.0
 USUAL_WRITE_S: Final = 0.5  # for 500 facts: 0.2 s
 
 INDEXES: Final[dict[str, tuple[Index, ...]]] = {
@@ -269,14 +268,8 @@ class FactWriter:
             self._measures.history(self._consumer, is_writing=False, backlog=pending or 0)
 
     async def _give_up(self, message: Incoming, reason: str) -> None:
-        try:
-            await dead_letter(self._bus, message, Rejected("VALIDATION_ERROR", reason))
-        except PublishError as failure:
-            log.warning("history.dead_letter_failed", seq=message.stream_seq, error=str(failure))
-            message.nak(DEAD_AGAIN_S)
-        else:
-            self._measures.gave_up(self._stream.lower())
-            message.ack()
+        await conclude(self._bus, message, GivenUp(Rejected("VALIDATION_ERROR", reason)))
+        self._measures.gave_up(self._stream.lower())
 
 
 def _give_back(facts: dict[str, tuple[Incoming, dict[str, Any]]]) -> None:

@@ -14,10 +14,10 @@ import msgspec
 
 from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery
-from kurir.runtime.broker import Bus, Incoming, Outgoing, PublishError, Pull
+from kurir.runtime.broker import Bus, Incoming, Outgoing, PublishError, PublishRefused, Pull
 from kurir.runtime.logs import get
 from kurir.runtime.partitions import partition_of
-from kurir.runtime.settlement import Rejected, dead_letter
+from kurir.runtime.settlement import GivenUp, Rejected, conclude
 from kurir.runtime.tracing import TRACEPARENT
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.measures import Measures
@@ -28,7 +28,7 @@ MAX_OUTSTANDING: Final = 1_024
 AGAIN_S: Final = 1.0  # an event whose deliveries could not be stored comes back after this
 LOOK_EVERY_S: Final = 2.0
 
-_EVENT_ID = re.compile(r"[^\s.*>\x00-\x20\x7f]{1,200}")
+_EVENT_ID = re.compile(r"[A-Za-z0-9_:=@+~-]{1,200}")
 """An event's id becomes a token of subjects and a webhook-id, neither of which may hold a dot."""
 
 _encoder = msgspec.json.Encoder()
@@ -133,7 +133,10 @@ class FanOut:
         for message, count in shares:
             failures = [result for result in results[at : at + count] if isinstance(result, PublishError)]
             at += count
-            if failures:
+            refusals = [failure for failure in failures if type(failure) is PublishRefused]
+            if refusals:  # it will be refused the next time too: an event so large that no delivery can hold it
+                await self._give_up(message, refusals[0])
+            elif failures:
                 log.warning("fanout.not_stored", seq=message.stream_seq, error=str(failures[0]))
                 message.nak(AGAIN_S)
             else:
@@ -142,14 +145,8 @@ class FanOut:
 
     async def _give_up(self, message: Incoming, error: Exception) -> None:
         rejected = error if isinstance(error, Rejected) else Rejected("VALIDATION_ERROR", str(error))
-        try:
-            await dead_letter(self._bus, message, rejected)
-        except PublishError as failure:
-            log.warning("fanout.dead_letter_failed", seq=message.stream_seq, error=str(failure))
-            message.nak(AGAIN_S)
-        else:
-            self._measures.gave_up("events")
-            message.ack()
+        await conclude(self._bus, message, GivenUp(rejected))
+        self._measures.gave_up("events")
 
     async def _watch_room(self, pull: Pull) -> None:
         while True:
