@@ -196,6 +196,19 @@ async def test_a_wrong_question_is_told_by_its_field(api: Api) -> None:
         assert (answer.status_code, answer.json()["field"]) == (400, field)
 
 
+async def test_a_canceling_that_could_not_be_told_is_completed_by_its_repeat(api: Api, own_mongo: Mongo) -> None:
+    tenant = await api.tenant()
+    send_at = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    message = (await tenant.send(await tenant.device(), sendAt=send_at)).json()["id"]
+    await api.write_history(own_mongo)
+    # The process died between taking the schedule away and telling of it.
+    await api.bus.js.purge_stream("LATER", subject=f"kurir.later.send.{message}")
+    for _ in range(2):
+        assert (await tenant.delete(f"/messages/{message}")).status_code == 204
+        await api.write_history(own_mongo)
+        assert (await tenant.get(f"/messages/{message}")).json()["status"] == "CANCELED"
+
+
 async def test_what_is_sent_already_cannot_be_canceled(api: Api, own_mongo: Mongo) -> None:
     tenant = await api.tenant()
     message = (await tenant.send(await tenant.device())).json()["id"]

@@ -33,6 +33,11 @@ async def test_while_nats_is_away_sending_is_503_and_nothing_of_it_is_stored_lat
         assert (refused.status_code, refused.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
         assert int(refused.headers["Retry-After"]) > 0
     assert (await tenant.post("/devices", json={"name": "x"})).status_code == 503
+    scan = await tenant.post(f"/devices/{device}/sandbox/scan")
+    assert (scan.status_code, scan.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert (await tenant.delete("/messages/01a1fbc8-f875-701b-8be8-048aafdd111b")).json()[
+        "code"
+    ] == "SERVICE_UNAVAILABLE"
     assert (await tenant.get("/devices")).status_code == 200, "what is in memory is still told"
     ready = await api.http.get("/health/ready")
     assert (ready.status_code, "nats" in ready.json()["failing"]) == (503, True)

@@ -12,12 +12,13 @@ import msgspec
 from kurir.contracts import commands, events, headers, ids, streams, subjects
 from kurir.contracts.commands import Command, SendMessage
 from kurir.runtime import logs
-from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.broker import BrokerUnavailable, Bus, PublishError, Unreachable
 from kurir.runtime.clock import Clock
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.tracing import current_traceparent
 
 EVENT_TIMEOUT_S = 2.0  # the caller waits for it, and the answer does not depend on it
+PURGE_TIMEOUT_S = 5.0
 LATER_SEND = "send"
 
 log = logs.get("kurir.api.dispatch")
@@ -63,47 +64,55 @@ class Dispatch:
         return command if isinstance(command, SendMessage) else None
 
     async def cancel(self, message: SendMessage) -> bool:
-        """Take back a scheduled message; False when its time has come meanwhile. Raises PublishError."""
-        answer = await self._bus.request(
-            f"$JS.API.STREAM.PURGE.{streams.LATER.name}",
-            _encoder.encode({"filter": subjects.later(LATER_SEND, message.id)}),
-            timeout_s=5.0,
-        )
+        """Take back a scheduled message; False when its time has come meanwhile.
+
+        Raises PublishError; then it may be taken back already, and `tell_canceled` is left to do.
+        """
+        purge = _encoder.encode({"filter": subjects.later(LATER_SEND, message.id)})
+        try:
+            answer = await self._bus.request(f"$JS.API.STREAM.PURGE.{streams.LATER.name}", purge, PURGE_TIMEOUT_S)
+        except Unreachable as error:
+            raise BrokerUnavailable(str(error), outcome_unknown=error.outcome_unknown) from error
         if not msgspec.json.decode(answer).get("purged"):
             return False
-        await self._tell(
-            events.MessageStatusChanged(
-                id=ids.status_event_id(message.id, "canceled"),
-                tenant=message.tenant,
-                device=message.device,
-                at=self._clock.now(),
-                message_id=message.id,
-                status="canceled",
-                reason="canceled",
-                to=message.to,
-            )
-        )
+        await self.tell_canceled(message.tenant, message.device, message.id, message.to)
         return True
+
+    async def tell_canceled(self, tenant: str, device: str, message_id: str, to: str) -> None:
+        """Tell that a message was taken back; telling it again changes nothing. Raises PublishError."""
+        event = events.MessageStatusChanged(
+            id=ids.status_event_id(message_id, "canceled"),
+            tenant=tenant,
+            device=device,
+            at=self._clock.now(),
+            message_id=message_id,
+            status="canceled",
+            reason="canceled",
+            to=to,
+        )
+        await self._publish(event)
 
     async def _tell_queued(self, message: SendMessage, send_at: datetime | None) -> None:
         status: Literal["queued", "scheduled"] = "queued" if send_at is None else "scheduled"
-        await self._tell(
-            events.MessageQueued(
-                id=ids.status_event_id(message.id, status),
-                tenant=message.tenant,
-                device=message.device,
-                at=message.accepted_at,
-                message_id=message.id,
-                to=message.to,
-                content=message.content,
-                status=status,
-                priority=message.priority,
-                send_at=send_at,
-                expires_at=message.expires_at,
-            )
+        event = events.MessageQueued(
+            id=ids.status_event_id(message.id, status),
+            tenant=message.tenant,
+            device=message.device,
+            at=message.accepted_at,
+            message_id=message.id,
+            to=message.to,
+            content=message.content,
+            status=status,
+            priority=message.priority,
+            send_at=send_at,
+            expires_at=message.expires_at,
         )
+        try:
+            await self._publish(event)
+        except PublishError as error:  # the command is stored: the message is accepted
+            log.warning("event.not_told", event_id=event.id, error=str(error))
 
-    async def _tell(self, event: events.Event) -> None:
+    async def _publish(self, event: events.Event) -> None:
         type_ = events.type_of(event)
         attributes = headers.cloudevent(
             id_=event.id,
@@ -113,16 +122,13 @@ class Dispatch:
             subject=event.device,
             traceparent=current_traceparent(),
         )
-        try:
-            await self._bus.publish(
-                subjects.event(event.tenant, event.device, type_),
-                events.encode(event),
-                msg_id=event.id,
-                headers=attributes,
-                timeout_s=EVENT_TIMEOUT_S,
-            )
-        except PublishError as error:
-            log.warning("event.not_told", event_id=event.id, type=type_, error=str(error))
+        await self._bus.publish(
+            subjects.event(event.tenant, event.device, type_),
+            events.encode(event),
+            msg_id=event.id,
+            headers=attributes,
+            timeout_s=EVENT_TIMEOUT_S,
+        )
 
 
 def _trace() -> dict[str, str]:

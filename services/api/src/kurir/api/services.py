@@ -42,12 +42,11 @@ class Services(Struct, frozen=True):
 async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Services:
     """Read what is kept on the bus and build the services over it; `life` closes them.
 
-    MongoDB is not waited for. Raises MasterKeyRefused, ValueError for an allow-list that cannot be read, or
-    TimeoutError when the buckets do not exist or cannot be read.
+    MongoDB is not waited for. Raises MasterKeyRefused, or TimeoutError when the buckets do not exist or cannot be read.
     """
     master_key = MasterKey.load(settings)
     allowed = settings.egress_allowed
-    webhook_guard = AddressGuard.parse(allowed)
+    webhook_guard = AddressGuard.parse(allowed, require_https=settings.egress_require_https)
     # A medium is public to whoever knows its URL, so plain HTTP gives nothing away; a webhook's body is not.
     media_guard = AddressGuard.parse(allowed, require_https=False)
 
@@ -64,7 +63,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
 
     mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-api")
     life.on_stop("mongo", mongo.close)
-    egress = Egress(EgressPolicy(guard=media_guard))
+    egress = Egress(EgressPolicy(guard=media_guard, proxy=settings.egress_proxy, ca_file=settings.egress_ca_file))
     life.on_stop("egress", egress.close)
     feed = DeviceFeed(devices, sessions)
 

@@ -1,19 +1,35 @@
 """Settings of the api service, beside those every service has."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kurir.contracts.records import Engine
+from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.settings import RuntimeSettings
 
 
 class ApiSettings(RuntimeSettings):
-    """Read from KURIR_API_HOST, KURIR_API_PORT and so on."""
+    """Read from KURIR_API_HOST, KURIR_EGRESS_ALLOW and so on."""
 
     api_host: str = "127.0.0.1"  # containers set 0.0.0.0
     api_port: int = Field(8080, ge=0, le=65535)
     default_engine: Engine = "neonize"  # of devices whose creator names none
+
+    # The same as the webhook-dispatcher's: a URL that it would not post to is refused when it is given.
     egress_allow: str = ""  # networks, split by commas, that webhooks and media may reach though they are not public
+    egress_require_https: bool = True  # of webhooks; media are fetched by plain HTTP too
+    egress_proxy: str = ""  # http://user:password@host:port, for media; it then has to guard the addresses
+    egress_ca_file: str | None = None  # PEM, instead of the public certificate authorities
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        AddressGuard.parse(_split(text))
+        return text
 
     @property
     def egress_allowed(self) -> tuple[str, ...]:
-        return tuple(entry.strip() for entry in self.egress_allow.split(",") if entry.strip())
+        return _split(self.egress_allow)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())

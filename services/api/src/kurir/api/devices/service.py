@@ -15,7 +15,7 @@ from kurir.api.recipients import NotARecipient, jid_of
 from kurir.contracts import ids, queries, subjects
 from kurir.contracts.commands import Logout
 from kurir.contracts.records import Device, Engine, Session
-from kurir.runtime.broker import Bus
+from kurir.runtime.broker import BrokerUnavailable, Bus
 from kurir.runtime.clock import Clock
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
@@ -131,7 +131,7 @@ class Devices:
     async def scan_sandbox(self, caller: Caller, device_id: str, phone: str | None) -> None:
         """Do to a sandbox device what a phone does by scanning the QR code.
 
-        Raises Problem as the device's owner refuses, or Unreachable when nobody owns it at the moment.
+        Raises Problem as the device's owner refuses, Unreachable when nobody owns it at the moment, or PublishError.
         """
         device = self.get(caller, device_id)
         if device.engine != "sandbox":
@@ -139,6 +139,8 @@ class Devices:
         digits = _digits(phone, caller.tenant.country, field="phone") if phone else None
         question = queries.SandboxScan(tenant=device.tenant, device=device.id, phone=digits)
         partition = partition_of(device.id, subjects.COMMAND_PARTITIONS)
+        if not self._bus.connected:
+            raise BrokerUnavailable("not connected to the message bus", outcome_unknown=False)
         data = await self._bus.request(
             subjects.rpc(partition, queries.SANDBOX_SCAN), _encoder.encode(question), RPC_TIMEOUT_S
         )

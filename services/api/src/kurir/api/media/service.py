@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import magic
-import nats.errors
 
 from kurir.api.media.kinds import LIMITS, MAX_BYTES, MediaKind, mimetype_for, too_large
 from kurir.api.problems import Problem
@@ -97,7 +96,7 @@ class MediaStore:
 
     async def forget(self, file: StoredFile) -> None:
         """Delete a file that no message refers to. What cannot be deleted now goes by age."""
-        with contextlib.suppress(ObjectNotFound, StoreUnavailable, PublishError, nats.errors.Error):
+        with contextlib.suppress(ObjectNotFound, StoreUnavailable, PublishError):
             await self._objects.delete(file.info.name)
 
     async def open(self, tenant: str, media_id: str) -> ObjectReader:

@@ -163,20 +163,25 @@ class Messages:
         return Page(messages=views, next=cursor_of(next_before) if next_before is not None else None)
 
     async def cancel(self, caller: Caller, message_id: str) -> None:
-        """Take back a message that waits for its `sendAt`.
+        """Take back a message that waits for its `sendAt`. May be repeated until it succeeds.
 
-        Raises Problem CONFLICT when its time has come, MESSAGE_NOT_FOUND when there is none, or PublishError.
+        Raises Problem CONFLICT when its time has come or MESSAGE_NOT_FOUND, PublishError, or MongoError.
         """
         if not ids.is_token(message_id):
             raise Problem("MESSAGE_NOT_FOUND")
         message = await self._dispatch.scheduled(message_id)
-        if message is not None and _is_visible(caller, message.tenant, message.device):
+        if message is not None:
+            if not _is_visible(caller, message.tenant, message.device):
+                raise Problem("MESSAGE_NOT_FOUND")
             if await self._dispatch.cancel(message):
                 return
-        elif message is not None:
-            raise Problem("MESSAGE_NOT_FOUND")
-        else:
-            await self.show(caller, message_id)
+        view = await self.show(caller, message_id)
+        if view.status == STATUS_WORDS["canceled"]:
+            return
+        if view.status == STATUS_WORDS["scheduled"] and view.send_at is not None and view.send_at > self._clock.now():
+            # Taken back by a request that could not tell of it any more.
+            await self._dispatch.tell_canceled(caller.tenant.id, view.device_id, message_id, view.chat)
+            return
         raise Problem("CONFLICT", "This message is not waiting for its time; it cannot be canceled any more.")
 
     async def _submit(
