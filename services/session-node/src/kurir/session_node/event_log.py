@@ -7,11 +7,13 @@ already keeps the number it was first stored with.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from kurir.contracts import events, headers, subjects
 from kurir.contracts.events import ConnectionUpdate, Event, MessageSending
@@ -79,40 +81,44 @@ class EventLog:
         instead of trying (again) when `only_while()` is false.
         """
         async with self._lock:
-            await self._recovered()
-            first = self._seq + 1
-            said = [msgspec.structs.replace(fact, seq=first + n, epoch=self._epoch) for n, fact in enumerate(facts)]
-            self._seq += len(said)
-            waiting = [self._outgoing(fact, traceparent) for fact in said]
+            if self._last_words is None:
+                await self._recovered()
+            waiting: deque[Outgoing] = deque()
+            for fact in facts:
+                self._seq += 1
+                waiting.append(self._outgoing(replace(fact, seq=self._seq, epoch=self._epoch), traceparent))
             appended: list[Appended] = []
             pause_s = FIRST_PAUSE_S
             is_repeat = False
-            while waiting:
+            while True:
                 if not only_while():
                     raise NotOwner
-                answers = await self._publish(waiting)
-                for answer in answers:
+                for answer in await self._publish(waiting):
                     if not isinstance(answer, PubAck):
-                        if isinstance(answer, PublishRefused) and answer.code == TOO_LARGE:
-                            raise answer
-                        log.warning("events.not_stored", device=self._device, error=str(answer), waiting=len(waiting))
+                        self._note_failure(answer, len(waiting))
                         break
-                    stored = waiting.pop(0)
+                    stored = waiting.popleft()
                     was_known = answer.duplicate and not (is_repeat and await self._is_ours(answer.seq, stored.payload))
                     appended.append(Appended(answer.seq, was_known, stored.payload))
-                if waiting:
-                    # Those behind the one that failed may be stored: they are repeated too, and known by their ids.
-                    is_repeat = True
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-            if len(said) == 1 and appended[0].was_known:
+                if not waiting:
+                    break
+                # Those behind the one that failed may be stored: they are repeated too, and known by their ids.
+                is_repeat = True
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            if len(appended) == 1 and appended[0].was_known:
                 self._seq -= 1
-            self._published.add(len(said))
+            self._published.add(len(appended))
             return appended
 
-    async def _publish(self, waiting: list[Outgoing]) -> list[PubAck | PublishError]:
+    def _note_failure(self, error: PublishError, waiting: int) -> None:
+        if isinstance(error, PublishRefused) and error.code == TOO_LARGE:
+            raise error
+        log.warning("events.not_stored", device=self._device, error=str(error), waiting=waiting)
+
+    async def _publish(self, waiting: deque[Outgoing]) -> list[PubAck | PublishError]:
         if len(waiting) > 1:
-            return await self._bus.publish_many(waiting)
+            return await self._bus.publish_many(tuple(waiting))
         one = waiting[0]
         try:
             return [await self._bus.publish(one.subject, one.payload, msg_id=one.msg_id, headers=one.headers)]

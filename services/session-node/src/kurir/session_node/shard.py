@@ -3,6 +3,7 @@
 Parts are started in the order below and stopped in reverse; partitions are handed over first of all.
 """
 
+import gc
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,6 +32,7 @@ from kurir.session_node.rpc import Rpc
 from kurir.session_node.session import DeviceSession, Shared
 from kurir.session_node.settings import SessionNodeSettings
 
+GC_THRESHOLDS = (20_000, 20, 50)
 STOP_RESERVE_S = 2.0  # of the grace period, for what is stopped after the partitions
 
 
@@ -46,6 +48,10 @@ async def start_shard(life: Lifetime, settings: SessionNodeSettings, *, supervis
     shard = Shard(bus, settings, life.metrics, engine_builders(settings), on_impostor=life.crash)
     life.on_stop("shard", shard.stop)
     await shard.start()
+    # What lives now lives for long, and commands leave no cycles behind: the collector cost a third of the CPU time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     life.health.ready_when("broker", lambda: bus.connected)
     life.health.ready_when("partitions", lambda: shard.is_settled)
 
