@@ -11,6 +11,9 @@ from collections.abc import Generator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HELD_BYTES = 64 * 1024  # more than that is written at once, so that the transport notices a slow reader
 
 
 class PortTaken(OSError):
@@ -30,7 +33,7 @@ class HttpServer:
         self._grace_s = grace_s
         settings: dict[str, Any] = {
             "interface": "asgi3",  # its guess fails on bound methods
-            "http": "httptools",
+            "http": _Protocol,
             "ws": "none",
             "lifespan": "on" if lifespan else "off",
             "log_config": None,  # logs.py routes uvicorn's loggers
@@ -91,6 +94,42 @@ class _QuietServer(uvicorn.Server):
             await super().startup(sockets)
         except SystemExit:
             raise RuntimeError("the HTTP application did not start; its log says why") from None
+
+
+class _Protocol(HttpToolsProtocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_OneWrite(transport, self.loop))  # type: ignore[arg-type]
+
+
+class _OneWrite:
+    """A transport whose writes of one turn of the loop leave in one system call: an answer's head and body."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > HELD_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held, self._size = self._held, [], 0
+            if not self._transport.is_closing():
+                self._transport.write(b"".join(held))
 
 
 def _listen(host: str, port: int) -> socket.socket:
