@@ -464,6 +464,31 @@ async def test_what_reached_a_lane_behind_our_back_is_worked_too(bus: Bus, monke
     await consumer.stop()
 
 
+async def test_two_processes_share_a_partition_where_order_does_not_matter(bus: Bus, other_bus: Bus) -> None:
+    await a_partition(bus)
+
+    async def tarry(key: str, number: int) -> None:
+        await asyncio.sleep(0.002)
+
+    desks = [Desk(tarry), Desk(tarry)]
+    shared = [
+        a_consumer(b, desk, concurrency_per_key=2, is_exclusive=False)
+        for b, desk in zip((bus, other_bus), desks, strict=True)
+    ]
+    for consumer in shared:
+        await consumer.start()
+    for start in range(0, 500, 50):
+        await order(bus, "a", *range(start, start + 50))
+    await until_stored(bus, 0)
+    assert all(desk.done["a"] for desk in desks)
+    assert sorted(desks[0].done["a"] + desks[1].done["a"]) == list(range(500))
+    for consumer in shared:
+        await until("its lane is closed", lambda consumer=consumer: not consumer.open_lanes)  # type: ignore[misc]
+    assert await consumers(bus) == [f"shard-{PARTITION}"]
+    for consumer in shared:
+        await consumer.stop()
+
+
 async def test_keys_without_work_are_forgotten(bus: Bus) -> None:
     await a_partition(bus)
     desk = Desk()

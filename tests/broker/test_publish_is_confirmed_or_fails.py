@@ -1,12 +1,14 @@
 """A publish is stored and confirmed, or the caller knows it is not, or knows that nobody knows."""
 
 import asyncio
+import sys
 
 import pytest
 from nats.errors import OutboundBufferLimitError
 from nats.js.api import DiscardPolicy, StreamConfig
 
 from kurir.runtime.broker import (
+    CONNECTION_CLOSED_EXIT,
     BacklogFull,
     BrokerUnavailable,
     Bus,
@@ -187,3 +189,29 @@ async def test_a_connection_that_closes_by_itself_is_reported(nats_server: NatsS
     bus = await Bus.connect(nats_server.url, name="test", on_closed=told.set)
     await bus.close()
     assert not told.is_set()
+
+
+async def test_a_process_whose_connection_closes_for_good_ends(nats_server: NatsServer) -> None:
+    code = f"""
+import asyncio
+from kurir.runtime.broker import Bus
+async def main():
+    bus = await Bus.connect({nats_server.url!r}, name="test")
+    bus.nc._transport.write(b"NONSENSE\\r\\n")
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.DEVNULL)
+    assert await asyncio.wait_for(process.wait(), 30) == CONNECTION_CLOSED_EXIT
+
+
+async def test_connecting_waits_for_the_server_to_come_up() -> None:
+    server = NatsServer()
+    connecting = asyncio.create_task(Bus.connect(server.url, name="test"))
+    await asyncio.sleep(0)
+    assert not connecting.done()
+    await server.start()
+    bus = await asyncio.wait_for(connecting, 10)
+    assert bus.connected
+    await bus.close()
+    await server.stop()

@@ -204,3 +204,17 @@ async def test_acks_given_while_disconnected_count_after_the_reconnect(bus: Bus)
 
 async def _stored(bus: Bus, count: int) -> bool:
     return (await bus.js.stream_info("Q")).state.messages == count
+
+
+async def test_messages_of_any_size_arrive_whole(bus: Bus) -> None:
+    await a_queue(bus)
+    bodies = [bytes([n]) * size for n, size in enumerate((0, 1, 32_767, 32_768, 200_000, 1_500_000, 3))]
+    await bus.publish_many(
+        [Outgoing("q.x", body, headers={"n": "1"} if n % 2 else None) for n, body in enumerate(bodies)]
+    )
+    taken: list[bytes] = []
+    while len(taken) < len(bodies):
+        for message in await bus.pull("Q", "c", batch=10, expires_s=5):
+            taken.append(message.data)
+            message.ack()
+    assert taken == bodies
