@@ -54,8 +54,12 @@ def refused(text: str) -> bytes:
 
 
 def read_by_friend(whatsapp_id: str) -> bytes:
+    return seen_by_friend(whatsapp_id, "READ")
+
+
+def seen_by_friend(whatsapp_id: str, kind: str) -> bytes:
     source = nz.MessageSource(Chat=to_whatsapp.jid("101@lid"), Sender=to_whatsapp.jid("101@lid"), IsFromMe=False)
-    return partial(nz.Receipt(MessageSource=source, MessageIDs=[whatsapp_id], Timestamp=1_767_312_000, Type="READ"))
+    return partial(nz.Receipt(MessageSource=source, MessageIDs=[whatsapp_id], Timestamp=1_767_312_000, Type=kind))
 
 
 class Scripted:
@@ -240,15 +244,21 @@ async def test_what_ends_the_account_ends_the_session(
     assert watched.states() == ["connecting", "connected", state]
 
 
-async def test_no_answer_leaves_the_outcome_unknown(
-    session: NeonizeSession, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+async def test_no_answer_leaves_the_outcome_unknown_and_a_new_client_goes_on(
+    engine: NeonizeEngine, watched: Watched, scripted: Scripted
 ) -> None:
-    monkeypatch.setattr(sending, "SEND_TIMEOUT_S", 0.02)
+    engine.ack_timeout_s = 0.02
+    session = await engine.open(SPEC, watched)
+    await watched.until_state("connected")
     release = threading.Event()
     scripted.answer = lambda: (release.wait(5) and acked("3EB0LATE")) or b""
     with pytest.raises(OutcomeUnknown):
         await session.send(an_order())
     release.set()
+    scripted.answer = lambda: acked("3EB1")
+    await watched.until_state("connected", times=2)
+    assert (await session.send(an_order())).whatsapp_id == "3EB1"
+    assert len(set(scripted.clients)) == 2
 
 
 async def test_a_refusal_has_its_reason_and_the_next_message_goes_out(
@@ -282,6 +292,22 @@ async def test_a_receipt_is_never_heard_before_its_send_has_returned(
     seen = watched.seen[-1]
     assert isinstance(seen, ReceiptSeen)
     assert seen.sender.pn == FRIEND  # learned from the ack
+
+
+async def test_receipts_of_one_message_keep_their_order_when_the_first_was_early(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    def answer() -> bytes:
+        scripted.say(library.RECEIPT, seen_by_friend("3EB0", "DELIVERED"))
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(5)  # it was heard
+        return acked("3EB0")
+
+    loop = asyncio.get_running_loop()
+    scripted.answer = answer
+    await session.send(an_order())
+    # The early one is told in the loop's next turn; this one comes before that.
+    session._hear(library.RECEIPT, read_by_friend("3EB0"))
+    await watched.until_receipts("3EB0", "delivered", "read")
 
 
 async def test_messages_of_one_session_go_one_after_the_other(session: NeonizeSession, scripted: Scripted) -> None:

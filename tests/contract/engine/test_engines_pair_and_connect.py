@@ -11,6 +11,8 @@ from kurir.session_node.engines.engine import Capability, Engine, NotConnected, 
 from tests.contract.engine.worlds import Watched, World, a_spec
 from tests.support.conditions import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 async def test_a_device_pairs_by_the_qr_code_that_is_shown(world: World, engine: Engine, watched: Watched) -> None:
     session = await engine.open(a_spec(), watched)

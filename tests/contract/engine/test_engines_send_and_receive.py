@@ -5,6 +5,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import pytest_asyncio
 
 from kurir.contracts.content import (
     Audio,
@@ -36,6 +37,8 @@ from kurir.session_node.engines.engine import (
 from tests.contract.engine.worlds import Behaviour, Kept, Watched, World
 from tests.support.conditions import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001"
     "a5f645400000000049454e44ae426082"
@@ -62,7 +65,7 @@ async def say(session: EngineSession, to: str, content: Content | str = "hi", me
     return await session.send(SendOrder(message_id=f"m{id(words)}", to=to, content=words, media=media))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def session(world: World, engine: Engine, watched: Watched) -> EngineSession:
     return (await world.paired(engine, watched))[0]
 

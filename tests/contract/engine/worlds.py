@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from kurir.contracts.content import Media, Text
 from kurir.contracts.states import ConnectionState
@@ -25,6 +25,12 @@ from kurir.session_node.engines.engine import (
 )
 from kurir.session_node.engines.sandbox.client import Pace, SandboxEngine
 from tests.support.conditions import until
+from tests.support.remote_engine.engine import RemoteEngine, RemoteSession
+from tests.support.whatsapp_emulator.client import EmulatorClient, EmulatorRefused
+from tests.support.whatsapp_emulator.process import EmulatorProcess
+
+ACK_TIMEOUT_S = 3.0  # far above the longest acknowledgement on a busy machine, and what a test can wait for
+STATE_TIMEOUT_S = 30.0  # a pairing starts a process, which imports the library and makes 812 keys
 
 Behaviour = Literal[
     "friendly",
@@ -63,8 +69,15 @@ class Watched:
     def receipts(self, whatsapp_id: str) -> list[str]:
         return [s.status for s in self.seen if isinstance(s, ReceiptSeen) and whatsapp_id in s.whatsapp_ids]
 
-    async def until_state(self, state: ConnectionState, *, times: int = 1) -> StateChanged:
-        await until(f"state {state}", lambda: self.states().count(state) >= times, seen=lambda: self.seen)
+    async def until_state(
+        self, state: ConnectionState, *, times: int = 1, within_s: float = STATE_TIMEOUT_S
+    ) -> StateChanged:
+        await until(
+            f"state {state}",
+            lambda: self.states().count(state) >= times,
+            within_s=within_s,
+            seen=lambda: self.seen,
+        )
         return self.last(state)
 
     async def until_receipts(self, whatsapp_id: str, *expected: str) -> None:
@@ -88,9 +101,10 @@ class Kept:
 
 
 class World(ABC):
-    """One engine with something to talk to."""
+    """One engine with something to talk to. `needs` are the fixtures that it is made from."""
 
     name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     async def start(self, folder: Path) -> Engine:
@@ -178,4 +192,120 @@ class SandboxWorld(World):
         await self._engine.stop()
 
 
-WORLDS: tuple[type[World], ...] = (SandboxWorld,)
+class LinkedDevices:
+    """What the tests of neonize share, because linking is slow: an emulator, a process, the devices linked so far."""
+
+    def __init__(self, emulator: EmulatorProcess, folder: Path) -> None:
+        self.emulator = emulator
+        self.engine = RemoteEngine(emulator, folder, ack_timeout_s=ACK_TIMEOUT_S)
+        self._specs: dict[str, SessionSpec] = {}
+
+    @property
+    def whatsapp(self) -> EmulatorClient:
+        return self.emulator.client
+
+    async def start(self) -> RemoteEngine:
+        """The engine in its process, which is another one when the former was stopped."""
+        if self.engine.is_stopped or not self.engine.is_running:
+            await self.engine.end()
+            await self.engine.start()
+        await self.whatsapp.reset_faults()
+        return self.engine
+
+    async def linked(self, spec: SessionSpec, device: str) -> SessionSpec:
+        """Keep a device that was linked just now; the one that it follows is unlinked."""
+        former = self._specs.get(spec.device)
+        if former is not None and former.jid is not None:
+            with suppress(EmulatorRefused):
+                await self.whatsapp.remove(former.jid.partition("@")[0])
+        kept = self._specs[spec.device] = a_spec(spec.device, jid=f"{device}@s.whatsapp.net")
+        return kept
+
+    async def find(self, device: str) -> SessionSpec | None:
+        """A linked device whose keys are there on both sides."""
+        spec = self._specs.get(device)
+        if spec is None or spec.jid is None or not self.engine.has_store(spec):
+            return None
+        name = spec.jid.partition("@")[0]
+        accounts = await self.whatsapp.accounts()
+        is_linked = any(name == device["device"] for account in accounts.values() for device in account["devices"])
+        return spec if is_linked else None
+
+
+class NeonizeWorld(World):
+    """The real library over the emulator. Its contacts are phones there."""
+
+    name = "neonize"
+    needs = ("linked_devices",)
+
+    _PHONES: ClassVar[dict[str, str]] = {"d1": "628111222333", "d2": "628111222334"}
+    _CONTACTS: ClassVar[dict[Behaviour, tuple[str, dict[str, Any]]]] = {
+        "friendly": ("628999000001", {"read": True}),
+        "refused": ("628999000002", {}),
+        "no_answer": ("628999000003", {}),
+        "phone_off": ("628999000004", {"delivered": False}),
+        "no_blue_ticks": ("628999000005", {}),
+        "timelocked": ("628999000006", {}),
+        "echoes": ("628999000007", {"read": True, "echo": True}),
+    }
+
+    def __init__(self, linked: LinkedDevices) -> None:
+        self._linked = linked
+        self._whatsapp = linked.whatsapp
+
+    async def start(self, folder: Path) -> Engine:
+        engine = await self._linked.start()
+        for phone, policy in self._CONTACTS.values():
+            await self._whatsapp.contact(phone, **policy)
+        refused, timelocked = self._CONTACTS["refused"][0], self._CONTACTS["timelocked"][0]
+        await self._whatsapp.set_faults(
+            ack_error={refused: "479", timelocked: "463"}, drop_acks=[self._CONTACTS["no_answer"][0]]
+        )
+        return engine
+
+    async def confirm(self, session: EngineSession, watched: Watched, phone: str) -> None:
+        assert isinstance(session, RemoteSession)
+        if watched.states()[-1] == "pairing_code":
+            device = await self._whatsapp.enter_code(phone, watched.last("pairing_code").pairing_code or "")
+        else:
+            device = await self._whatsapp.scan(watched.last("qr").qr or "", phone)
+        await self._linked.linked(session.spec, device)
+
+    def contact(self, behaviour: Behaviour) -> str:
+        phone = "628000000000" if behaviour == "not_on_whatsapp" else self._CONTACTS[behaviour][0]
+        return f"{phone}@s.whatsapp.net"
+
+    async def befall(self, session: EngineSession, misfortune: Misfortune) -> None:
+        assert isinstance(session, RemoteSession)
+        spec = await self._linked.find(session.spec.device)
+        assert spec is not None
+        assert spec.jid is not None
+        device = spec.jid.partition("@")[0]
+        if misfortune == "unlinked":
+            await self._whatsapp.remove(device)
+            return
+        if misfortune == "banned":
+            ban = {"reason": "402", "code": "101", "expire": "3600"}
+            await self._whatsapp.set_faults(login_failure={device.partition(":")[0]: ban})
+        await self._whatsapp.drop(device)
+
+    async def paired(self, engine: Engine, watched: Watched, device: str = "d1") -> tuple[EngineSession, SessionSpec]:
+        spec = await self._linked.find(device)
+        if spec is None:
+            session = await engine.open(a_spec(device), watched)
+            await watched.until_state("qr")
+            await self.confirm(session, watched, self._PHONES[device])
+            await watched.until_state("connected")
+            spec = await self._linked.find(device)
+            assert spec is not None
+            return session, spec
+        session = await engine.open(spec, watched)
+        await watched.until_state("connected")
+        return session, spec
+
+    async def stop(self) -> None:
+        if not self._linked.engine.is_stopped:
+            await self._linked.engine.close_sessions()
+
+
+WORLDS: tuple[type[World], ...] = (SandboxWorld, NeonizeWorld)

@@ -35,7 +35,7 @@ from kurir.session_node.engines.neonize.gate import Gate
 from kurir.session_node.engines.neonize.library import Library, Opening
 from kurir.session_node.engines.neonize.link import Link
 from kurir.session_node.engines.neonize.pairing import PairingFailed, PairingOrder, pair
-from kurir.session_node.engines.neonize.sending import MAX_MEDIA_BYTES, MEDIA_TIMEOUT_S, Sender
+from kurir.session_node.engines.neonize.sending import ACK_TIMEOUT_S, MAX_MEDIA_BYTES, MEDIA_TIMEOUT_S, Sender
 from kurir.session_node.engines.neonize.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ class NeonizeEngine:
     """Opens sessions on neonize. `folder` keeps the devices' keys.
 
     `proxy` is the URL (http, https or socks5) through which every connection goes; None dials WhatsApp directly, and
-    has to be said. At most `max_sessions` sessions, 200 is what one process is known to bear.
+    has to be said. At most `max_sessions` sessions, 200 is what one process is known to bear. A message that WhatsApp
+    does not acknowledge within `ack_timeout_s` has an unknown outcome.
     """
 
     name = "neonize"
@@ -78,10 +79,17 @@ class NeonizeEngine:
     )
 
     def __init__(
-        self, folder: Path, *, proxy: str | None, max_sessions: int = 200, load: Callable[[], Library] = lib.load
+        self,
+        folder: Path,
+        *,
+        proxy: str | None,
+        max_sessions: int = 200,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+        load: Callable[[], Library] = lib.load,
     ) -> None:
         self.store = DeviceStore(folder)
         self.proxy = proxy
+        self.ack_timeout_s = ack_timeout_s
         self.workers = Workers(max_sessions + CALLS_HEADROOM)
         self.gate = Gate(self.workers)
         self.pairings = asyncio.Semaphore(PAIRINGS_AT_ONCE)
@@ -157,7 +165,15 @@ class NeonizeSession:
         self._over = False
         self._me = StateChanged(state="connected")
         self._people = AddressBook()
-        self._sender = Sender(engine.library, engine.capabilities, self._people, self._require_link, self._tell)
+        self._sender = Sender(
+            engine.library,
+            engine.capabilities,
+            self._people,
+            self._require_link,
+            self._finish_link,
+            self._tell,
+            ack_timeout_s=engine.ack_timeout_s,
+        )
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")

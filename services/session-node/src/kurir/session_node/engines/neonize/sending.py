@@ -26,7 +26,7 @@ from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
 
-SEND_TIMEOUT_S = 80.0  # whatsmeow gives up on a missing ack by itself after 75 s, and holds its send lock until then
+ACK_TIMEOUT_S = 40.0  # the first message to a group of 1,000 asks for their keys before; whatsmeow would wait 75 s
 TURN_TIMEOUT_S = 90.0
 MEDIA_TIMEOUT_S = 180.0
 TYPING_CALL_TIMEOUT_S = 10.0
@@ -36,7 +36,9 @@ SENT_REMEMBERED = 1000
 
 
 class Sender:
-    """`require_link` gives the link that is connected now or raises NotConnected; `tell` reports a receipt."""
+    """`require_link` gives the link that is connected now or raises NotConnected; `give_up` ends that link, `tell`
+    reports a receipt.
+    """
 
     def __init__(
         self,
@@ -44,13 +46,18 @@ class Sender:
         capabilities: frozenset[Capability],
         people: AddressBook,
         require_link: Callable[[], Link],
+        give_up: Callable[[str], None],
         tell: Callable[[ReceiptSeen], None],
+        *,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
     ) -> None:
         self._library = library
         self._capabilities = capabilities
         self._people = people
         self._require_link = require_link
+        self._give_up = give_up
         self._tell = tell
+        self._ack_timeout_s = ack_timeout_s
         self._turn = asyncio.Lock()
         self._sending = False
         self._sent_lately: OrderedDict[str, None] = OrderedDict()
@@ -93,9 +100,12 @@ class Sender:
 
         self._require_link()
         try:
-            answer = await link.call(self._library.send_message, to, message, timeout_s=SEND_TIMEOUT_S)
+            answer = await link.call(self._library.send_message, to, message, timeout_s=self._ack_timeout_s)
         except TimeoutError as error:
-            raise OutcomeUnknown(f"no answer within {SEND_TIMEOUT_S:.0f} s") from error
+            # whatsmeow holds a lock while it waits, and would send the message again after a reconnect: of a message
+            # that is called unknown nothing may leave any more, and those behind it must not wait for it.
+            self._give_up("an acknowledgement did not come")
+            raise OutcomeUnknown(f"no answer within {self._ack_timeout_s:.0f} s") from error
         sent = from_whatsapp.sent(answer, to_text)
         self._remember(sent.whatsapp_id)
         return msgspec.structs.replace(sent, chat=self._people.complete(sent.chat))
@@ -145,8 +155,10 @@ class Sender:
             self._turn.release()
 
     def hear(self, receipt: ReceiptSeen) -> None:
-        """Report a receipt, but never before the send that it is for has returned."""
-        if self._sending and not self._sent_lately.keys() & set(receipt.whatsapp_ids):
+        """Report a receipt, but never before the send that it is for has returned, nor before an earlier one."""
+        ids = set(receipt.whatsapp_ids)
+        is_early = self._sending and not self._sent_lately.keys() & ids
+        if is_early or any(ids.intersection(early.whatsapp_ids) for early in self._early):
             self._early.append(receipt)
         else:
             self._tell_receipt(receipt)
@@ -154,7 +166,7 @@ class Sender:
     def _tell_early(self) -> None:
         early, self._early = self._early, []
         for receipt in early:
-            self._tell_receipt(receipt)
+            self.hear(receipt)
 
     def _tell_receipt(self, receipt: ReceiptSeen) -> None:
         chat, sender = self._people.complete(receipt.chat), self._people.complete(receipt.sender)
