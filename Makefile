@@ -9,6 +9,9 @@ UV := .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 export UV_PROJECT_ENVIRONMENT := .venv
 export PYTHONUNBUFFERED := 1
+# Compiled once, not at each start: half of what a start costs.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 
 # What `make run SERVICE=…` starts, and what `make test T=… K=…` selects.
 SERVICE ?= api
