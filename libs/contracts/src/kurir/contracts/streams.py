@@ -112,11 +112,13 @@ COUNTERS = StreamSpec(
     name="COUNTERS",
     subjects=("kurir.count.>",),
     retention="limits",
-    # The longest window counted is a month.
-    max_age_s=32 * DAY_S,
+    # The longest window counted is a minute; a counter that nobody asks for any more is soon gone.
+    max_age_s=2 * 3600,
+    # Each increment is a message that holds the sum so far, and only the newest are of use.
+    max_msgs_per_subject=16,
     allow_counters=True,
     max_consumers=10,
-    description="Rate limits and quotas, exact across replicas",
+    description="Rate limits, exact across replicas",
 )
 AUDIT = StreamSpec(
     name="AUDIT",
