@@ -256,3 +256,16 @@ async def test_no_shard_outlives_a_killed_supervisor(gateway: Gateway, start_nod
     node.kill()
     await until("its shards have ended", lambda: not any(is_alive(pid) for pid in shards), within_s=30)
     assert await gateway.holders() == {}
+
+
+async def test_a_node_that_is_told_to_stop_while_the_bus_is_away_ends_in_its_grace_period(
+    gateway: Gateway, nats_server: NatsServer, start_node: StartNode
+) -> None:
+    node = start_node("--shards", "2")
+    await until("the node is ready", lambda: is_ready(node), within_s=STARTED_WITHIN_S)
+    await devices_connected(gateway)
+    shards = node.pids_of_shards().values()
+    await nats_server.kill()
+    await node.terminate(within_s=25)
+    assert not any(is_alive(pid) for pid in shards)
+    await nats_server.restart()

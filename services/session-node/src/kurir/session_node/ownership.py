@@ -110,7 +110,7 @@ class Ownership:
             async with asyncio.timeout(max(0.0, within_s - DRAIN_RESERVE_S)):
                 await self._drain()
         except TimeoutError:
-            log.error("ownership.not_drained", left=sorted(self._owned))
+            log.error("ownership.not_drained", left=sorted({*self._owned, *self._busy}))
         for forget in self._forget:
             forget()
         ending = [self._announcing, self._looking, *self._busy.values()]

@@ -3,6 +3,7 @@
 Nobody else listens on a partition's subjects, so a caller that finds nobody knows that the device has no owner now.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import structlog
 from faststream.nats import NatsBroker, NatsMessage
 from faststream.nats.subscriber import LogicSubscriber
+from nats.errors import Error as NatsError
 
 from kurir.contracts import subjects
 from kurir.contracts.queries import SANDBOX_SCAN, Answer, Refused, Reply, SandboxScan
@@ -48,7 +50,8 @@ class Rpc:
         await self._broker.start()
 
     async def stop(self) -> None:
-        await self._broker.stop()
+        with contextlib.suppress(NatsError):  # the bus may be away
+            await self._broker.stop()
 
     async def open(self, partition: int, lease: Lease) -> None:
         """Begin to answer for a partition."""
@@ -65,7 +68,8 @@ class Rpc:
         """Answer no more for a partition. Harmless when repeated."""
         subscriber = self._subscribers.pop(partition, None)
         if subscriber is not None:
-            await subscriber.stop()
+            with contextlib.suppress(NatsError):
+                await subscriber.stop()
 
     async def _answer(self, partition: int, lease: Lease, body: bytes) -> bytes:
         try:
