@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from kurir.contracts import commands, streams
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.content import Contact, Location, Poll, Reaction, Text
 from kurir.contracts.events import MessageQueued, MessageStatusChanged
+from kurir.contracts.records import Session
+from kurir.runtime import keyvalue
 from tests.support.api_server import Api, Client, running_api
+from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 
 
@@ -150,6 +154,18 @@ async def test_a_full_backlog_is_429_and_nothing_more_is_stored(api: Api, tenant
     assert "X-RateLimit-Limit" in refused.headers
     assert (await tenant.send(device, priority="high")).status_code == 200, "each lane has a backlog of its own"
     assert len(await api.commands()) == 3
+
+
+async def test_a_device_whose_owner_says_that_its_backlog_is_full_gets_no_more(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    full = Session(device=device, tenant=tenant.id, state="disconnected", at=datetime.now(UTC), is_backlog_full=True)
+    await keyvalue.put(api.bus, "sessions", f"{tenant.id}.{device}", msgspec.json.encode(full))
+
+    async def is_refused() -> bool:
+        answer = await tenant.send(device)
+        return answer.status_code == 429 and answer.json()["code"] == "BACKLOG_FULL" and "Retry-After" in answer.headers
+
+    await until("it is refused", is_refused)
 
 
 async def test_a_message_for_later_waits_on_the_bus_and_can_be_taken_back(api: Api, tenant: Client) -> None:

@@ -16,6 +16,7 @@ from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.broker import Bus, Unreachable
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.partitions import partition_of
+from kurir.session_node.partition import BACKLOG_FULL
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import FRIEND, TENANT, Gateway, LocalShard, a_message
@@ -276,16 +277,47 @@ async def test_a_device_is_disconnected_and_connected_as_wanted(gateway: Gateway
     await until("it is connected again", lambda: has_state(gateway, "d1", "connected"))
 
 
-async def test_a_logout_unlinks_after_the_messages_before_it(gateway: Gateway, local_shard: LocalShard) -> None:
-    await gateway.add_device("d1")
-    before = a_message("d1", to=PHONE_OFF)
-    await gateway.order(before)
+async def test_a_logout_waits_for_no_backlog_and_what_waits_then_fails(
+    gateway: Gateway, local_shard: LocalShard
+) -> None:
+    await gateway.add_device("d1", pace_per_minute=1)
+    first, *waiting = [a_message("d1", to=PHONE_OFF) for _ in range(5)]
+    await gateway.order(first, *waiting)
+    await until("the first is sent", lambda: gateway.has_status([first], "sent"))
     await gateway.order(Logout(id=ids.uuid7(), tenant=TENANT, device="d1", accepted_at=datetime.now(UTC)))
     await until("it is logged out", lambda: has_state(gateway, "d1", "logged_out"))
-    assert await gateway.has_status([before], "sent")
     session = await gateway.session("d1")
     assert (session.paired, session.jid, session.reason) == (False, None, "requested")
+    await until("what waited has failed", lambda: gateway.has_status(waiting, "failed"))
     await until("the commands are acknowledged", lambda: none_left(gateway))
+
+
+async def test_a_device_with_nearly_as_many_messages_as_fit_asks_for_no_more_and_loses_none(
+    gateway: Gateway, local_shard: LocalShard
+) -> None:
+    device = await gateway.add_device("d1", wanted="disconnected")
+    backlog = [a_message("d1", to=PHONE_OFF) for _ in range(BACKLOG_FULL + 40)]
+    await gateway.order(*backlog)
+    await until("the api is told", lambda: _is_backlog_full(gateway, True), within_s=60)
+    assert await gateway.commands_left() == len(backlog)
+    await gateway.put_device(msgspec.structs.replace(device, wanted="connected", connect_generation=2))
+    await until("there is room again", lambda: _is_backlog_full(gateway, False), within_s=90)
+
+
+async def _is_backlog_full(gateway: Gateway, is_full: bool) -> bool:
+    return (await gateway.session("d1")).is_backlog_full is is_full
+
+
+async def test_an_urgent_message_goes_before_what_waits_for_the_pace(gateway: Gateway, local_shard: LocalShard) -> None:
+    await gateway.add_device("d1", pace_per_minute=40)
+    bulk = [a_message("d1", priority="bulk") for _ in range(42)]
+    await gateway.order(*bulk)
+    await until("the burst is used up", lambda: gateway.has_status(bulk[:40], "sent"))
+    urgent = a_message("d1", priority="high")
+    await gateway.order(urgent)
+    await until("all are sent", lambda: gateway.has_status([*bulk, urgent], "sent"), within_s=20)
+    sent = [e for e in await gateway.events("d1") if isinstance(e, MessageStatusChanged) and e.status == "sent"]
+    assert urgent.id in [event.message_id for event in sent[40:42]]
 
 
 async def test_a_deleted_device_leaves_nothing_behind(gateway: Gateway, local_shard: LocalShard) -> None:

@@ -90,7 +90,8 @@ def test_subjects_are_taken_apart_as_they_were_put_together() -> None:
     assert subjects.parse_event(subjects.event("t", "d", "messages.upsert")) == ("t", "d", "messages.upsert")
     assert subjects.parse_command(subjects.command(7, "t", "d", "send")) == (7, "t", "d", "send")
     assert subjects.command_key(subjects.command(7, "t", "d", "send")) == "d"
-    assert subjects.command_key(subjects.command_lane(7, "d")) == "d"
+    assert subjects.command_key(subjects.command_lane(7, "d~high")) == "d~high"
+    assert subjects.command_key(subjects.command(7, "t", "d", "control")) not in subjects.send_queues("d")
     assert subjects.delivery_key(subjects.delivery(3, "w")) == subjects.delivery_key(subjects.delivery_lane(3, "w"))
     with pytest.raises(ValueError, match="not an event subject"):
         subjects.parse_event("kurir.cmd.1.t.d.send")

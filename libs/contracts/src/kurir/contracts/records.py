@@ -72,7 +72,7 @@ class Session(Struct, frozen=True, kw_only=True):
     """Bucket `sessions`, key `<tenant>.<device>`: how the device is, said by its owner.
 
     `paired` devices log in from the engine's store as `jid`. `epoch` is the owner's fencing token. `generation` is the
-    device's `connect_generation` that this state answers.
+    device's `connect_generation` that this state answers. While `is_backlog_full` no more messages are accepted.
     """
 
     device: str
@@ -93,6 +93,7 @@ class Session(Struct, frozen=True, kw_only=True):
     shard: str = ""
     epoch: int = 0
     generation: int = 0
+    is_backlog_full: bool = False
 
 
 class SealedSecret(Struct, frozen=True, kw_only=True):

@@ -61,12 +61,14 @@ class ObjectBucketSpec(Struct, frozen=True, kw_only=True):
     description: str
 
 
+COMMAND_BACKLOG = 10_000
+"""A device's backlog of one kind: at 30 messages a minute five and a half hours. Beyond it the api answers 429."""
+
 COMMANDS = StreamSpec(
     name="COMMANDS",
     subjects=("kurir.cmd.>", "kurir.lane.>"),
     retention="workqueue",
-    # A device's backlog: at 30 messages a minute this is five and a half hours. Beyond it the api answers 429.
-    max_msgs_per_subject=10_000,
+    max_msgs_per_subject=COMMAND_BACKLOG,
     discard_new_per_subject=True,
     # 64 partitions, and a lane for each device that is behind its pace.
     max_consumers=10_000,
@@ -139,9 +141,9 @@ def command_consumer(partition: int) -> str:
     return f"shard-{partition}"
 
 
-def command_lane_consumer(device: str) -> str:
-    """Name of the on-demand consumer of a device's lane."""
-    return f"lane-{device}"
+def command_lane_consumer(queue: str) -> str:
+    """Name of the on-demand consumer of the lane of a device's queue."""
+    return f"lane-{queue}"
 
 
 def delivery_consumer(partition: int) -> str:

@@ -22,9 +22,9 @@ def commands_of_partition(partition: int) -> str:
     return f"kurir.cmd.{partition}.>"
 
 
-def command_lane(partition: int, device: str) -> str:
-    """The slow lane of a device that fell behind its own pace."""
-    return f"kurir.lane.{partition}.{device}"
+def command_lane(partition: int, queue: str) -> str:
+    """The slow lane of a device's queue that fell behind its own pace; see `command_queue`."""
+    return f"kurir.lane.{partition}.{queue}"
 
 
 def command_lanes_of_partition(partition: int) -> str:
@@ -125,10 +125,24 @@ def parse_command(subject: str) -> CommandSubject:
     return CommandSubject(int(parts[2]), parts[3], parts[4], parts[5])
 
 
+_QUEUE_OF_KIND = {"send": "", "send-high": "~high", "send-bulk": "~bulk", "control": "~control"}
+"""Tilde, because no id holds one."""
+
+
+def command_queue(device: str, kind: str) -> str:
+    """The queue that a device's commands of one kind wait in: none of them waits behind those of another kind."""
+    return device + _QUEUE_OF_KIND.get(kind, "")
+
+
+def send_queues(device: str) -> tuple[str, str, str]:
+    """The queues of a device's messages, the most urgent first."""
+    return command_queue(device, "send-high"), command_queue(device, "send"), command_queue(device, "send-bulk")
+
+
 def command_key(subject: str) -> str:
-    """The device of a command's subject, in a partition or in a lane."""
+    """The queue of a command's subject, in a partition or in a lane."""
     parts = subject.split(".")
-    return parts[4] if parts[1] == "cmd" else parts[3]
+    return command_queue(parts[4], parts[5]) if parts[1] == "cmd" else parts[3]
 
 
 def delivery_key(subject: str) -> str:

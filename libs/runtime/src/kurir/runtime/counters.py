@@ -45,7 +45,8 @@ async def increment(
     """Add to the counter of the window that began at `window` (Unix seconds) and return the new sum.
 
     A repeat with the same `msg_id`, inside the stream's duplicate window, adds nothing and returns the sum that the
-    first one got, or a later one when many have followed. Message ids are shared by all counters, so name the counter in it. Raises PublishError.
+    first one got, or a later one when many have followed. Message ids are shared by all counters, so name the counter
+    in it. Raises PublishError.
     """
     subject = subjects.counter(scope, tenant, key, window)
     ack = await bus.publish(subject, b"", msg_id=msg_id, headers={headers.INCREMENT: f"{by:+d}"}, timeout_s=TIMEOUT_S)

@@ -11,9 +11,9 @@ from functools import partial
 import structlog
 
 from kurir.contracts import commands, headers, streams, subjects
-from kurir.contracts.commands import Logout
+from kurir.contracts.commands import Logout, SendMessage
 from kurir.contracts.records import Device
-from kurir.runtime.broker import Incoming
+from kurir.runtime.broker import Incoming, PublishError, Unreachable
 from kurir.runtime.lanes import KeyedConsumer
 from kurir.runtime.lease import Lease
 from kurir.runtime.registry import Registry, key_of
@@ -27,6 +27,12 @@ log = structlog.get_logger(__name__)
 LONGEST_HOLD_S = 3600.0  # a held command is looked at again after this, whatever was missed
 LEASE_LOST_S = 1.0  # we are about to be stopped
 CLOCK_SLACK_S = 60.0  # between the api's clock and the stream's
+YIELD_S = 0.2  # how soon a message that gave way looks whether the urgent one has gone
+LOOK_AT_BACKLOG_S = 5.0
+BACKLOG_FULL = streams.COMMAND_BACKLOG * 9 // 10  # room for what is accepted until the api has heard of it
+BACKLOG_FREE = streams.COMMAND_BACKLOG * 8 // 10
+
+_URGENCY = {"high": 0, "normal": 1, "bulk": 2}
 
 
 class _Seat:
@@ -36,6 +42,16 @@ class _Seat:
         self.session = session
         self.outbound = outbound
         self.alarm: asyncio.TimerHandle | None = None
+        self.turn = asyncio.Lock()  # the three queues of a device send one message at a time
+        self._waiting_until = [0.0, 0.0, 0.0]  # by urgency: a message of that queue waits for the device's pace
+
+    def gives_way(self, command: SendMessage, now: float) -> bool:
+        """Whether a more urgent message waits for the device's pace: the next place in it is not for this one."""
+        return any(until > now for until in self._waiting_until[: _URGENCY[command.priority]])
+
+    def waits(self, command: SendMessage, until: float) -> None:
+        """When this message comes again; 0 when it does not wait any more."""
+        self._waiting_until[_URGENCY[command.priority]] = until
 
 
 class Partition:
@@ -68,6 +84,7 @@ class Partition:
             ack_wait_s=streams.COMMAND_ACK_WAIT_S,
             overflow=self._refuse,
         )
+        self._watching: asyncio.Task[None] | None = None
 
     @property
     def open_sessions(self) -> int:
@@ -86,9 +103,12 @@ class Partition:
             if device is not None or await self._is_deleted(key):
                 self._sit_down(key, device).session.start()
         await self._consumer.start()
+        self._watching = asyncio.create_task(self._watch_backlog(), name=f"backlog of partition {self.number}")
 
     async def stop(self, *, is_lost: bool) -> None:
         """Take no more commands, finish those under way, close the sessions, and return when all is stored."""
+        if self._watching is not None:
+            self._watching.cancel()
         stopping = [seat.session.stop(is_lost=is_lost) for seat in self._seats.values()]
         if is_lost:
             # What is under way may not speak any more, so its session does not wait for its end.
@@ -115,7 +135,7 @@ class Partition:
     def _sit_down(self, key: str, device: Device | None) -> _Seat:
         tenant, _, device_id = key.partition(".")
         session = DeviceSession(
-            tenant, device_id, device, self._shared, self._lease, on_change=lambda: self._consumer.resume(device_id)
+            tenant, device_id, device, self._shared, self._lease, on_change=lambda: self._resume(device_id)
         )
         seat = _Seat(session, Outbound(session, self._shared.bus, self._shared.media, self._shared.meters))
         self._seats[key] = seat
@@ -138,11 +158,19 @@ class Partition:
         if headers.ORIGIN_SEQUENCE in message.headers:
             # In a lane, that is when it was moved there.
             stored_at = min(stored_at, command.accepted_at.timestamp() - CLOCK_SLACK_S)
-        fate = await seat.outbound.carry_out(command, stored_at, traceparent_of(message.headers))
-        if isinstance(fate, Hold):
+        loop = asyncio.get_running_loop()
+        async with seat.turn:
+            if seat.gives_way(command, loop.time()):
+                raise Retry(YIELD_S, "gives_way")
+            fate = await seat.outbound.carry_out(command, stored_at, traceparent_of(message.headers))
+            if not isinstance(fate, Hold):
+                seat.waits(command, 0.0)
+                return
             if fate.until_change and self._lease.valid():
                 self._wait_for_change(seat, fate.seconds)
-            raise Retry(min(fate.seconds, LONGEST_HOLD_S), fate.why)
+            elif not fate.until_change:
+                seat.waits(command, loop.time() + fate.seconds + YIELD_S)
+        raise Retry(min(fate.seconds, LONGEST_HOLD_S), fate.why)
 
     async def _refuse(self, message: Incoming) -> None:
         """A command that finds the device's lane full: it was accepted, so its end is told."""
@@ -170,8 +198,36 @@ class Partition:
     def _wait_for_change(self, seat: _Seat, seconds: float) -> None:
         """Nothing of this device until its session says that something changed, or the time is over."""
         device = seat.session.device_id
-        self._consumer.pause(device)
+        for queue in subjects.send_queues(device):
+            self._consumer.pause(queue)
         if seat.alarm is not None:
             seat.alarm.cancel()
         loop = asyncio.get_running_loop()
-        seat.alarm = loop.call_later(min(seconds, LONGEST_HOLD_S), self._consumer.resume, device)
+        seat.alarm = loop.call_later(min(seconds, LONGEST_HOLD_S), self._resume, device)
+
+    def _resume(self, device: str) -> None:
+        for queue in subjects.send_queues(device):
+            self._consumer.resume(queue)
+
+    async def _watch_backlog(self) -> None:
+        """Let the api know of devices whose lanes are nearly full, so that it refuses what could not be kept."""
+        full: set[str] = set()
+        while True:
+            await asyncio.sleep(LOOK_AT_BACKLOG_S)
+            if not full and not self._consumer.open_lanes:
+                continue
+            try:
+                stored = await self._shared.bus.subjects(
+                    streams.COMMANDS.name, subjects.command_lanes_of_partition(self.number)
+                )
+            except (PublishError, Unreachable) as error:
+                log.warning("partition.backlog_not_read", partition=self.number, error=str(error))
+                continue
+            for key, seat in self._seats.items():
+                queues = subjects.send_queues(seat.session.device_id)
+                waiting = max(stored.get(subjects.command_lane(self.number, queue), 0) for queue in queues)
+                if waiting >= BACKLOG_FULL:
+                    full.add(key)
+                elif waiting <= BACKLOG_FREE:
+                    full.discard(key)
+                seat.session.backlog_changed(is_full=key in full)

@@ -197,6 +197,13 @@ class DeviceSession:
         self._kick()
         self._on_change()
 
+    def backlog_changed(self, *, is_full: bool) -> None:
+        """So many messages wait that the api is to accept no more, or room has been made."""
+        if self._record.is_backlog_full != is_full:
+            log.info("session.backlog", device=self.device_id, is_full=is_full)
+            self._record = msgspec.structs.replace(self._record, is_backlog_full=is_full)
+            self._save(self._record)
+
     async def stop(self, *, is_lost: bool) -> None:
         """Close the connection and return when everything it reported is stored.
 

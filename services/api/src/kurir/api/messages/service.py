@@ -19,7 +19,7 @@ from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.messages.requests import SendMedia, SendRequest, content_of, media_content, quote_of
 from kurir.api.messages.store import LIST_TYPES, MessageHistory, cursor_of, position_of
 from kurir.api.messages.views import STATUS_WORDS, MessageView, Page, Story, story_of, view_of
-from kurir.api.problems import Problem
+from kurir.api.problems import BACKLOG_RETRY_AFTER_S, Problem
 from kurir.api.rate_limit import SendLimit
 from kurir.api.recipients import NotARecipient, jid_of
 from kurir.contracts import ids
@@ -90,6 +90,9 @@ class Messages:
         """Whether the caller may send this. Raises Problem naming the field."""
         device = self._devices.get(caller, request.device_id)
         country = caller.tenant.country
+        session = self._devices.session(device)
+        if session is not None and session.is_backlog_full:
+            raise Problem("BACKLOG_FULL", headers={"Retry-After": str(BACKLOG_RETRY_AFTER_S)})
         to = _jid(request.to, country, "to")
         mentions = tuple([_jid(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
