@@ -5,14 +5,19 @@ The entry points' group is `kurir.commands`; each names a click command. This mo
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from importlib.metadata import EntryPoint, entry_points
+from typing import Final, TypeVar
 
 import click
 
 from kurir.runtime.broker import Bus
-from kurir.runtime.settings import RuntimeSettings, SettingsRefused, load
+from kurir.runtime.settings import RuntimeSettings, SettingsRefused, load, mask_url_password
 from kurir.runtime.topology import apply, show
+
+CONNECT_WITHIN_S: Final = 10.0
+
+T = TypeVar("T")
 
 
 class InstalledCommands(click.Group):
@@ -67,9 +72,14 @@ def topology_group() -> None:
 
 @topology_group.command("apply")
 def topology_apply() -> None:
-    """Make the server agree with the code; says what changed."""
-    for line in asyncio.run(_with_bus(apply)):
-        click.echo(line)
+    """Make the server agree with the code; says what changed, and fails when something could not be changed."""
+    changes = asyncio.run(_with_bus(apply))
+    for change in changes:
+        click.echo(change)
+    if not changes:
+        click.echo("Nothing to change.")
+    if any(change.is_conflict for change in changes):
+        raise click.ClickException("What is marked CONFLICT cannot be changed in place: it needs a decision of yours.")
 
 
 @topology_group.command("show")
@@ -79,13 +89,19 @@ def topology_show() -> None:
         click.echo(line)
 
 
-async def _with_bus(work: Callable[[Bus], Awaitable[Sequence[object]]]) -> list[str]:
+async def _with_bus(work: Callable[[Bus], Awaitable[T]]) -> T:
     try:
         settings = load(RuntimeSettings)
     except SettingsRefused as refused:
         raise click.ClickException(str(refused)) from None
-    bus = await Bus.connect(settings.nats_url, name="kurir-cli")
+    creds = str(settings.nats_creds) if settings.nats_creds else None
     try:
-        return [str(line) for line in await work(bus)] or ["Nothing to change."]
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            bus = await Bus.connect(settings.nats_url, name="kurir-cli", creds=creds)
+    except TimeoutError:
+        where = mask_url_password(settings.nats_url)
+        raise click.ClickException(f"NATS does not answer at {where}; is it running, and is NATS_URL right?") from None
+    try:
+        return await work(bus)
     finally:
         await bus.close()
