@@ -107,8 +107,8 @@ class Scripted:
     def download(self, client: bytes, message: bytes) -> bytes:
         return b""
 
-    def send_chat_presence(self, client: bytes, to: bytes, state: int, media: int) -> str:
-        return ""
+    def ask(self, client: bytes, function: str, arguments: tuple[bytes | int, ...]) -> bytes:
+        return b""
 
     def pair_phone(self, client: bytes, params: bytes) -> bytes:
         return b""

@@ -12,12 +12,14 @@ from kurir.contracts.content import (
     Contact,
     ContactCard,
     Document,
+    Edit,
     Image,
     Location,
     MessageKey,
     Poll,
     Quote,
     Reaction,
+    Revoke,
     Text,
     Unsupported,
 )
@@ -149,16 +151,63 @@ def test_the_other_kinds_are_understood() -> None:
     for sent in (
         Contact(contacts=(ContactCard(name="Ani; B", phones=("62811",), email="a@b.id"),)),
         Poll(question="Lunch?", options=("yes", "no"), selectable=1),
-        Reaction(target=MessageKey(chat="62811@s.whatsapp.net", whatsapp_id="3EB0", from_me=True), emoji="+"),
     ):
         assert content_of(to_whatsapp.message(sent)) == sent
+
+
+GROUP = {"Chat": "120@g.us", "Sender": "101@lid", "IsGroup": True}
+OUR_PHONE = {"Chat": "101@lid", "Sender": "100@lid", "IsFromMe": True}
+
+
+@pytest.mark.parametrize(
+    ("source", "is_speakers", "author", "meant"),
+    [
+        (FROM_ANI, True, None, MessageKey(chat="101@lid", whatsapp_id="3EB0", from_me=False)),
+        (FROM_ANI, False, None, MessageKey(chat="101@lid", whatsapp_id="3EB0", from_me=True)),
+        (OUR_PHONE, True, None, MessageKey(chat="101@lid", whatsapp_id="3EB0", from_me=True)),
+        (OUR_PHONE, False, None, MessageKey(chat="101@lid", whatsapp_id="3EB0", from_me=False)),
+        (GROUP, True, None, MessageKey(chat="120@g.us", whatsapp_id="3EB0", from_me=False, participant="101@lid")),
+        (GROUP, False, "100@lid", MessageKey(chat="120@g.us", whatsapp_id="3EB0", from_me=True, participant="100@lid")),
+        (
+            GROUP,
+            False,
+            "102@lid",
+            MessageKey(chat="120@g.us", whatsapp_id="3EB0", from_me=False, participant="102@lid"),
+        ),
+    ],
+    ids=["theirs", "ours", "ours, by our phone", "theirs, by our phone", "in a group", "ours there", "another's there"],
+)
+def test_the_message_that_somebody_means_is_named_as_it_is_from_here(
+    source: dict[str, Any], is_speakers: bool, author: str | None, meant: MessageKey
+) -> None:
+    # Everybody says "me" of himself, and names the chat as he sees it.
+    key = {"remoteJID": "100@lid", "ID": "3EB0", "fromMe": is_speakers, "participant": author}
+    edited = e2e.ProtocolMessage(type="MESSAGE_EDIT", key=key, editedMessage=e2e.Message(conversation="better"))
+    wrapped = e2e.Message(editedMessage=e2e.FutureProofMessage(message=e2e.Message(protocolMessage=edited)))
+    for message, content in (
+        (e2e.Message(reactionMessage=e2e.ReactionMessage(key=key, text="+")), Reaction(target=meant, emoji="+")),
+        (e2e.Message(protocolMessage=e2e.ProtocolMessage(type="REVOKE", key=key)), Revoke(target=meant)),
+        (e2e.Message(protocolMessage=edited), Edit(target=meant, text="better")),
+        (wrapped, Edit(target=meant, text="better")),
+    ):
+        received = hear(message, **source)
+        assert received is not None
+        assert received.content == content
+
+
+def test_an_edit_of_media_brings_the_new_caption() -> None:
+    image = e2e.Message(imageMessage=e2e.ImageMessage(caption="better"))
+    edit = e2e.ProtocolMessage(type="MESSAGE_EDIT", key={"ID": "3EB0", "fromMe": True}, editedMessage=image)
+    content = content_of(e2e.Message(protocolMessage=edit))
+    assert isinstance(content, Edit)
+    assert content.text == "better"
 
 
 @pytest.mark.parametrize(
     ("message", "whatsapp_type"),
     [
         (e2e.Message(orderMessage=e2e.OrderMessage()), "orderMessage"),
-        (e2e.Message(protocolMessage=e2e.ProtocolMessage(type="REVOKE")), "protocolMessage.REVOKE"),
+        (e2e.Message(protocolMessage=e2e.ProtocolMessage(type="MESSAGE_EDIT")), "protocolMessage"),
         (e2e.Message(conversation=""), "conversation"),
         (e2e.Message(locationMessage=e2e.LocationMessage(degreesLatitude=200)), "locationMessage"),
         (e2e.Message(pollCreationMessage=e2e.PollCreationMessage(name="no options")), "pollCreationMessage"),

@@ -8,6 +8,7 @@ from kurir.contracts.content import (
     ContactCard,
     Content,
     Document,
+    Edit,
     Image,
     Location,
     Media,
@@ -15,6 +16,7 @@ from kurir.contracts.content import (
     Poll,
     Quote,
     Reaction,
+    Revoke,
     Sticker,
     Text,
     Unsupported,
@@ -95,6 +97,18 @@ def test_a_location_a_poll_and_a_reaction_keep_their_parts() -> None:
     target = MessageKey(chat="62811@s.whatsapp.net", whatsapp_id="3EB0", from_me=True)
     reaction = to_whatsapp.message(Reaction(target=target, emoji="+")).reactionMessage
     assert (reaction.key.remoteJID, reaction.key.ID, reaction.key.fromMe) == ("62811@s.whatsapp.net", "3EB0", True)
+
+
+def test_an_edit_and_a_revocation_name_their_message() -> None:
+    target = MessageKey(chat="62811@s.whatsapp.net", whatsapp_id="3EB0", from_me=True)
+    edit = to_whatsapp.message(Edit(target=target, text="better")).editedMessage.message.protocolMessage
+    assert (edit.key.ID, edit.key.fromMe, edit.editedMessage.conversation) == ("3EB0", True, "better")
+    theirs = MessageKey(chat="120@g.us", whatsapp_id="3EB1", participant="101@lid")
+    revoke = to_whatsapp.message(Revoke(target=theirs)).protocolMessage
+    assert revoke.type == revoke.REVOKE
+    assert (revoke.key.remoteJID, revoke.key.ID, revoke.key.participant) == ("120@g.us", "3EB1", "101@lid")
+    with pytest.raises(SendFailed):
+        to_whatsapp.message(Edit(target=theirs, text="better"))
 
 
 def test_contacts_are_vcards_whose_numbers_open_a_chat() -> None:

@@ -13,11 +13,13 @@ from kurir.contracts.content import (
     ContactCard,
     Content,
     Document,
+    Edit,
     Image,
     Location,
     MessageKey,
     Poll,
     Reaction,
+    Revoke,
     Sticker,
     Text,
     Video,
@@ -44,6 +46,7 @@ PIXEL = bytes.fromhex(
     "a5f645400000000049454e44ae426082"
 )
 KEPT = Kept(PIXEL, "image/png", "pixel.png")
+OF_OURS = MessageKey(chat="6281234567@s.whatsapp.net", whatsapp_id="3EB0", from_me=True)
 ONE_OF_EACH: tuple[Content, ...] = (
     Text(text="hi"),
     Image(media=KEPT.media, caption="a pixel"),
@@ -54,9 +57,9 @@ ONE_OF_EACH: tuple[Content, ...] = (
     Location(latitude=-6.2, longitude=106.8),
     Contact(contacts=(ContactCard(name="Ani", phones=("628123",)),)),
     Poll(question="Lunch?", options=("yes", "no")),
-    Reaction(
-        target=MessageKey(chat="6281@s.whatsapp.net", whatsapp_id="3EB0", from_me=True), emoji="\N{THUMBS UP SIGN}"
-    ),
+    Reaction(target=OF_OURS, emoji="\N{THUMBS UP SIGN}"),
+    Edit(target=OF_OURS, text="better"),
+    Revoke(target=OF_OURS),
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kurir.contracts.content import Media
+from kurir.contracts.content import Media, MessageKey
 from kurir.session_node.engines.engine import (
     Capability,
     Outgoing,
@@ -23,6 +23,15 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
 )
 from kurir.session_node.engines.neonize.sending import ACK_TIMEOUT_S
+from kurir.session_node.engines.requests import (
+    Group,
+    KnownContact,
+    MemberChange,
+    MemberChanged,
+    NumberCheck,
+    Picture,
+    TypingState,
+)
 from tests.support.remote_engine.wire import (
     ERRORS,
     MAX_LINE_BYTES,
@@ -220,6 +229,58 @@ class RemoteSession:
         if self._engine.is_running:
             await self._call(None, "close")
         self._engine.closed(self._number)
+
+    async def show_online(self, online: bool) -> None:
+        await self._call(None, "show_online", online)
+
+    async def show_typing(self, chat: str, state: TypingState) -> None:
+        await self._call(None, "show_typing", chat, state)
+
+    async def mark_read(self, keys: tuple[MessageKey, ...], played: bool = False) -> None:
+        await self._call(None, "mark_read", keys, played)
+
+    async def check_numbers(self, phones: tuple[str, ...]) -> tuple[NumberCheck, ...]:
+        checks: tuple[NumberCheck, ...] = await self._call(tuple[NumberCheck, ...], "check_numbers", phones)
+        return checks
+
+    async def profile_picture(self, jid: str) -> Picture | None:
+        picture: Picture | None = await self._call(Picture | None, "profile_picture", jid)
+        return picture
+
+    async def contacts(self) -> tuple[KnownContact, ...]:
+        known: tuple[KnownContact, ...] = await self._call(tuple[KnownContact, ...], "contacts")
+        return known
+
+    async def groups(self) -> tuple[Group, ...]:
+        groups: tuple[Group, ...] = await self._call(tuple[Group, ...], "groups")
+        return groups
+
+    async def group(self, jid: str) -> Group:
+        group: Group = await self._call(Group, "group", jid)
+        return group
+
+    async def create_group(self, subject: str, members: tuple[str, ...]) -> Group:
+        group: Group = await self._call(Group, "create_group", subject, members)
+        return group
+
+    async def change_members(
+        self, jid: str, change: MemberChange, members: tuple[str, ...]
+    ) -> tuple[MemberChanged, ...]:
+        kind = tuple[MemberChanged, ...]
+        changed: tuple[MemberChanged, ...] = await self._call(kind, "change_members", jid, change, members)
+        return changed
+
+    async def invite_link(self, jid: str, renew: bool = False) -> str:
+        return str(await self._call(str, "invite_link", jid, renew))
+
+    async def set_subject(self, jid: str, subject: str) -> None:
+        await self._call(None, "set_subject", jid, subject)
+
+    async def set_description(self, jid: str, description: str) -> None:
+        await self._call(None, "set_description", jid, description)
+
+    async def leave_group(self, jid: str) -> None:
+        await self._call(None, "leave_group", jid)
 
     async def _file_of(self, outgoing: Outgoing) -> FileMedia:
         data = b"".join([chunk async for chunk in outgoing.chunks()])

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kurir.contracts.content import Media
 from kurir.session_node.engines import engine as protocol
+from kurir.session_node.engines import requests
 from kurir.session_node.engines.engine import Received
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -92,7 +93,9 @@ OBSERVATIONS: dict[str, Any] = {
     name: kind for name, kind in vars(protocol).items() if inspect.isclass(kind) and issubclass(kind, Struct)
 }
 ERRORS: dict[str, type[Exception]] = {
-    name: kind for name, kind in vars(protocol).items() if inspect.isclass(kind) and issubclass(kind, Exception)
+    name: kind
+    for name, kind in (vars(protocol) | vars(requests)).items()
+    if inspect.isclass(kind) and issubclass(kind, Exception)
 }
 
 

@@ -1,6 +1,6 @@
 """The Engine protocol: what a session needs of whatever speaks WhatsApp.
 
-A small required core and optional capabilities, each a protocol of its own that an engine may have or not.
+A small required core and optional capabilities; those that are calls of their own are protocols in `requests`.
 Engines are independent of each other; `tests/contract/engine` runs the same behaviours over all of them.
 """
 
@@ -27,8 +27,16 @@ Capability = Literal[
     "send.contact",
     "send.poll",
     "send.reaction",
+    "send.edit",
+    "send.revoke",
     "send.quote",
     "send.mentions",
+    "presence",
+    "mark_read",
+    "check_numbers",
+    "profile_picture",
+    "contacts",
+    "groups",
 ]
 
 

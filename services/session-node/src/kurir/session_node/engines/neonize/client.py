@@ -34,7 +34,9 @@ from kurir.session_node.engines.neonize.device_store import DeviceStore
 from kurir.session_node.engines.neonize.gate import Gate
 from kurir.session_node.engines.neonize.library import Library, Opening
 from kurir.session_node.engines.neonize.link import Link
+from kurir.session_node.engines.neonize.media_forms import MediaForms
 from kurir.session_node.engines.neonize.pairing import PairingFailed, PairingOrder, pair
+from kurir.session_node.engines.neonize.requesting import Requests
 from kurir.session_node.engines.neonize.sending import ACK_TIMEOUT_S, MAX_MEDIA_BYTES, MEDIA_TIMEOUT_S, Sender
 from kurir.session_node.engines.neonize.workers import Workers
 
@@ -73,8 +75,16 @@ class NeonizeEngine:
             "send.contact",
             "send.poll",
             "send.reaction",
+            "send.edit",
+            "send.revoke",
             "send.quote",
             "send.mentions",
+            "presence",
+            "mark_read",
+            "check_numbers",
+            "profile_picture",
+            "contacts",
+            "groups",
         }
     )
 
@@ -92,6 +102,7 @@ class NeonizeEngine:
         self.ack_timeout_s = ack_timeout_s
         self.workers = Workers(max_sessions + CALLS_HEADROOM)
         self.gate = Gate(self.workers)
+        self.forms = MediaForms(self.workers.run)
         self.pairings = asyncio.Semaphore(PAIRINGS_AT_ONCE)
         self._load = load
         self._library: Library | None = None
@@ -146,7 +157,10 @@ class NeonizeEngine:
 
 
 class NeonizeSession:
-    """One account's connection: a task that keeps a link open until the session ends or is closed."""
+    """One account's connection: a task that keeps a link open until the session ends or is closed.
+
+    What it can be asked besides sending (engines/requests.py) is done by Requests.
+    """
 
     def __init__(
         self, engine: NeonizeEngine, spec: SessionSpec, report: Report, former: "NeonizeSession | None" = None
@@ -169,11 +183,20 @@ class NeonizeSession:
             engine.library,
             engine.capabilities,
             self._people,
+            engine.forms,
             self._require_link,
             self._finish_link,
             self._tell,
             ack_timeout_s=engine.ack_timeout_s,
         )
+
+        asked = Requests(engine.library, self._people, self._require_link)
+        self.show_online, self.show_typing, self.mark_read = asked.show_online, asked.show_typing, asked.mark_read
+        self.check_numbers, self.profile_picture = asked.check_numbers, asked.profile_picture
+        self.contacts, self.groups, self.group = asked.contacts, asked.groups, asked.group
+        self.create_group, self.change_members = asked.create_group, asked.change_members
+        self.invite_link, self.leave_group = asked.invite_link, asked.leave_group
+        self.set_subject, self.set_description = asked.set_subject, asked.set_description
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from neonize.proto import Neonize_pb2 as neonize
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import ProtocolMessage
 
@@ -20,6 +21,7 @@ from kurir.contracts.content import (
     ContactCard,
     Content,
     Document,
+    Edit,
     Image,
     Location,
     Media,
@@ -27,6 +29,7 @@ from kurir.contracts.content import (
     Poll,
     Quote,
     Reaction,
+    Revoke,
     Sticker,
     Text,
     Unsupported,
@@ -44,6 +47,16 @@ from kurir.session_node.engines.engine import (
     StateChanged,
 )
 from kurir.session_node.engines.neonize import library
+from kurir.session_node.engines.requests import (
+    Group,
+    GroupMember,
+    KnownContact,
+    MemberChanged,
+    MemberRole,
+    NumberCheck,
+    Picture,
+    RequestFailed,
+)
 
 TEXT_LIMIT = 65_536
 
@@ -145,12 +158,13 @@ def received(data: bytes, own: frozenset[str], attach: Callable[[Any], Attachmen
     if source.Chat.Server not in ("s.whatsapp.net", "lid", "g.us"):
         return None  # status updates, newsletters and broadcast lists
     inner, view_once = _unwrapped(event.Message)
-    content = _content(inner, view_once or event.IsViewOnce)
-    if content is None:
-        return None
     chat = address(
         source.Chat, None if source.IsGroup else source.RecipientAlt if source.IsFromMe else source.SenderAlt
     )
+    speaker = _Speaker(chat=chat.jid, sender=jid_text(source.Sender), is_us=source.IsFromMe, own=own)
+    content = _content(inner, view_once or event.IsViewOnce or event.IsViewOnceV2, speaker)
+    if content is None:
+        return None
     context = _context_of(inner)
     return Received(
         whatsapp_id=info.ID,
@@ -167,6 +181,15 @@ def received(data: bytes, own: frozenset[str], attach: Callable[[Any], Attachmen
     )
 
 
+class _Speaker(Struct, frozen=True, kw_only=True):
+    """Who says something where; `own` are our JIDs."""
+
+    chat: str
+    sender: str
+    is_us: bool
+    own: frozenset[str]
+
+
 _WRAPPERS = (
     "ephemeralMessage",
     "viewOnceMessage",
@@ -175,13 +198,13 @@ _WRAPPERS = (
     "documentWithCaptionMessage",
     "groupMentionedMessage",
     "associatedChildMessage",
+    "editedMessage",
     "lottieStickerMessage",
 )
 _POLLS = ("pollCreationMessage", "pollCreationMessageV2", "pollCreationMessageV3", "pollCreationMessageV5")
 _NOT_CONTENT = frozenset(
     {"senderKeyDistributionMessage", "fastRatchetKeySenderKeyDistributionMessage", "messageContextInfo"}
 )
-_FOR_PEOPLE = frozenset({ProtocolMessage.REVOKE, ProtocolMessage.MESSAGE_EDIT})
 
 
 def _unwrapped(message: Any) -> tuple[Any, bool]:
@@ -194,17 +217,12 @@ def _unwrapped(message: Any) -> tuple[Any, bool]:
     return message, view_once
 
 
-def _content(message: Any, view_once: bool) -> Content | None:
+def _content(message: Any, view_once: bool, speaker: _Speaker) -> Content | None:
     names = [field.name for field, _ in message.ListFields() if field.name not in _NOT_CONTENT]
     if not names:
         return None
     name = names[0]
-    if name == "protocolMessage":
-        kind = message.protocolMessage.type
-        if kind not in _FOR_PEOPLE:
-            return None
-        return Unsupported(whatsapp_type=f"protocolMessage.{ProtocolMessage.Type.Name(kind)}")
-    content = _known_content(name, getattr(message, name), view_once)
+    content = _known_content(name, getattr(message, name), view_once, speaker)
     try:
         # What others send may break the limits of our contracts, and would then be unreadable for every subscriber.
         return None if content is None else msgspec.convert(msgspec.to_builtins(content), type(content))
@@ -212,8 +230,14 @@ def _content(message: Any, view_once: bool) -> Content | None:
         return Unsupported(whatsapp_type=name)
 
 
-def _known_content(name: str, part: Any, view_once: bool) -> Content:
+def _known_content(name: str, part: Any, view_once: bool, speaker: _Speaker) -> Content | None:
     match name:
+        case "protocolMessage" if part.type == ProtocolMessage.REVOKE:
+            return Revoke(target=_key(part.key, speaker))
+        case "protocolMessage" if part.type == ProtocolMessage.MESSAGE_EDIT:
+            return Edit(target=_key(part.key, speaker), text=(_words(part.editedMessage) or "")[:TEXT_LIMIT])
+        case "protocolMessage":
+            return None
         case "conversation":
             return Text(text=part[:TEXT_LIMIT])
         case "extendedTextMessage":
@@ -240,7 +264,7 @@ def _known_content(name: str, part: Any, view_once: bool) -> Content:
         case "contactsArrayMessage":
             return Contact(contacts=tuple(_card(each) for each in part.contacts))
         case "reactionMessage":
-            return Reaction(target=_key(part.key), emoji=part.text)
+            return Reaction(target=_key(part.key, speaker), emoji=part.text)
         case poll if poll in _POLLS:
             return Poll(
                 question=part.name,
@@ -261,8 +285,16 @@ def _media(part: Any, file_name: str | None = None) -> Media:
     )
 
 
-def _key(key: Any) -> MessageKey:
-    return MessageKey(chat=key.remoteJID, whatsapp_id=key.ID, from_me=key.fromMe, participant=key.participant or None)
+def _key(key: Any, speaker: _Speaker) -> MessageKey:
+    """The message that the speaker means, as it is from here: in the key "me" is the speaker."""
+    if speaker.is_us:
+        author, is_ours = key.participant or None, key.fromMe
+    elif key.fromMe:
+        author, is_ours = speaker.sender, False
+    else:
+        author, is_ours = key.participant or None, not key.participant or key.participant in speaker.own
+    participant = author if speaker.chat.endswith("@g.us") else None
+    return MessageKey(chat=speaker.chat, whatsapp_id=key.ID, from_me=is_ours, participant=participant)
 
 
 _VCARD_LINE = re.compile(r"(?im)^(?:item\d+\.)?(FN|ORG|TEL|EMAIL|URL)([^:\r\n]*):(.*?)\r?$")
@@ -308,10 +340,15 @@ def _quote(context: Any, chat: Address, own: frozenset[str]) -> Quote | None:
 
 
 def _words(message: Any) -> str | None:
-    content = _content(_unwrapped(message)[0], view_once=False)
-    if isinstance(content, Text):
-        return content.text
-    return getattr(content, "caption", None)
+    """The text or caption of a message inside another one."""
+    inner, _ = _unwrapped(message)
+    for field, part in inner.ListFields():
+        if field.name == "conversation":
+            return str(part)
+        text = getattr(part, "text", None) or getattr(part, "caption", None)
+        if isinstance(text, str) and text:
+            return text
+    return None
 
 
 # --- answers of a send -------------------------------------------------------------------------------------------
@@ -385,3 +422,108 @@ def pairing_code(answer: bytes) -> tuple[str, str]:
     """The code for the phone, or "" and why not."""
     result = neonize.PairPhoneReturnFunction.FromString(answer)
     return result.Code, result.Error
+
+
+# --- answers to requests -----------------------------------------------------------------------------------------
+
+
+def timestamp_now() -> int:
+    """Seconds, as the library takes them."""
+    return int(datetime.now(UTC).timestamp())
+
+
+def require_done(error: str) -> None:
+    """Raises RequestFailed or NotConnected by the library's error text, if there is one."""
+    if not error:
+        return
+    failure = send_failure(error)
+    if isinstance(failure, SendFailed):
+        raise RequestFailed(failure.reason, failure.detail, failure.retry_after_s)
+    raise failure if isinstance(failure, NotConnected) else RequestFailed("server_unavailable", error, 30.0)
+
+
+def number_checks(answer: bytes) -> list[NumberCheck]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.IsOnWhatsAppReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return [
+        NumberCheck(
+            phone=found.Query.lstrip("+").partition("@")[0],
+            is_on_whatsapp=found.IsIn,
+            address=address(found.JID) if found.IsIn else None,
+        )
+        for found in result.IsOnWhatsAppResponse
+    ]
+
+
+def picture(answer: bytes) -> Picture | None:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetProfilePictureReturnFunction.FromString(answer)
+    if re.search(r"does not have a profile picture|hidden|item-not-found|not-authorized|40[14]", result.Error):
+        return None
+    require_done(result.Error)
+    return Picture(id=result.Picture.ID, url=result.Picture.URL)
+
+
+def contacts(answer: bytes) -> list[KnownContact]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.ContactsGetAllContactsReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return [
+        KnownContact(
+            address=address(found.JID),
+            name=found.Info.FullName or found.Info.FirstName or None,
+            push_name=found.Info.PushName or None,
+            business_name=found.Info.BusinessName or None,
+        )
+        for found in result.Contact
+    ]
+
+
+def groups(answer: bytes) -> tuple[Group, ...]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetJoinedGroupsReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return tuple(map(_group, result.Group))
+
+
+def group(answer: bytes) -> Group:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetGroupInfoReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return _group(result.GroupInfo)
+
+
+def members_changed(answer: bytes) -> tuple[MemberChanged, ...]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.UpdateGroupParticipantsReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return tuple(MemberChanged(address=_member_address(each), error=each.Error or None) for each in result.participants)
+
+
+def invite_link(answer: bytes) -> str:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetGroupInviteLinkReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return str(result.InviteLink)
+
+
+def _group(info: Any) -> Group:
+    return Group(
+        jid=jid_text(info.JID),
+        subject=info.GroupName.Name,
+        description=info.GroupTopic.Topic or None,
+        owner=address(info.OwnerJID, info.OwnerPN) if info.OwnerJID.User else None,
+        created_at=moment(int(info.GroupCreated)) if info.GroupCreated > 0 else None,
+        members=tuple(GroupMember(address=_member_address(each), role=_role(each)) for each in info.Participants),
+        is_announce=info.GroupAnnounce.IsAnnounce,
+        is_locked=info.GroupLocked.isLocked,
+    )
+
+
+def _role(member: Any) -> MemberRole:
+    return "owner" if member.IsSuperAdmin else "admin" if member.IsAdmin else "member"
+
+
+def _member_address(member: Any) -> Address:
+    return address(member.JID, member.LID if member.JID.Server == "s.whatsapp.net" else member.PhoneNumber)

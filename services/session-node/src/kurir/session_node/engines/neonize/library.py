@@ -97,7 +97,9 @@ class Library(Protocol):
 
     def download(self, client: bytes, message: bytes) -> bytes: ...
 
-    def send_chat_presence(self, client: bytes, to: bytes, state: int, media: int) -> str: ...
+    def ask(self, client: bytes, function: str, arguments: tuple[bytes | int, ...]) -> bytes:
+        """Call a function of the library by its name. Bytes that are no text are followed by their length."""
+        ...
 
     def pair_phone(self, client: bytes, params: bytes) -> bytes: ...
 
@@ -215,8 +217,9 @@ class GoLibrary:
         answer: bytes = self._go.DownloadAny(client, message, len(message))
         return answer
 
-    def send_chat_presence(self, client: bytes, to: bytes, state: int, media: int) -> str:
-        return str(self._go.SendChatPresence(client, to, len(to), state, media).decode(errors="replace"))
+    def ask(self, client: bytes, function: str, arguments: tuple[bytes | int, ...]) -> bytes:
+        answer: bytes = getattr(self._go, function)(client, *arguments)
+        return answer
 
     def pair_phone(self, client: bytes, params: bytes) -> bytes:
         answer: bytes = self._go.PairPhone(client, params, len(params))

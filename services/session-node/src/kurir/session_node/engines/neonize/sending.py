@@ -25,6 +25,7 @@ from kurir.session_node.engines.engine import (
 from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
+from kurir.session_node.engines.neonize.media_forms import MediaForm, MediaForms
 
 ACK_TIMEOUT_S = 40.0  # the first message to a group of 1,000 asks for their keys before; whatsmeow would wait 75 s
 TURN_TIMEOUT_S = 90.0
@@ -45,6 +46,7 @@ class Sender:
         library: Library,
         capabilities: frozenset[Capability],
         people: AddressBook,
+        forms: MediaForms,
         require_link: Callable[[], Link],
         give_up: Callable[[str], None],
         tell: Callable[[ReceiptSeen], None],
@@ -54,6 +56,7 @@ class Sender:
         self._library = library
         self._capabilities = capabilities
         self._people = people
+        self._forms = forms
         self._require_link = require_link
         self._give_up = give_up
         self._tell = tell
@@ -79,11 +82,13 @@ class Sender:
             raise SendFailed("invalid_recipient", str(error)) from error
         # whatsmeow holds a lock while it waits for an ack; waiting here keeps one slow send from adding up to minutes.
         async with self._my_turn():
-            upload = None
+            upload, form = None, None
             if media_of(order.content) is not None:
-                upload = await self._upload(link, order.media, to_whatsapp.MEDIA_TYPE[type(order.content)])
+                form = await self._forms.form(order.content, *await self._read(order.media))
+                upload = await self._upload(link, form, to_whatsapp.MEDIA_TYPE[type(order.content)])
+                form = msgspec.structs.replace(form, data=b"")  # uploaded; the rest of the send may take a while
             message = to_whatsapp.message(
-                order.content, upload=upload, quote=order.quote, mentions=order.mentions
+                order.content, upload=upload, form=form, quote=order.quote, mentions=order.mentions
             ).SerializeToString()
             if order.typing_ms > 0:
                 await self._type(link, to, order.typing_ms / 1000)
@@ -110,9 +115,8 @@ class Sender:
         self._remember(sent.whatsapp_id)
         return msgspec.structs.replace(sent, chat=self._people.complete(sent.chat))
 
-    async def _upload(self, link: Link, media: Outgoing | None, media_type: int) -> Any:
-        from kurir.session_node.engines.neonize import from_whatsapp
-
+    async def _read(self, media: Outgoing | None) -> tuple[bytes, str]:
+        """The media's bytes and its mimetype. Raises SendFailed."""
         if media is None:
             raise SendFailed("media_missing", "the order has no media")
         if media.media.size > MAX_MEDIA_BYTES:
@@ -125,23 +129,32 @@ class Sender:
                     size += len(chunk)
                     if size > MAX_MEDIA_BYTES:
                         raise SendFailed("media_refused", f"more than {MAX_MEDIA_BYTES} bytes")
-            data = b"".join(chunks)
-            chunks.clear()
-            answer = await link.call(self._library.upload, data, media_type, timeout_s=MEDIA_TIMEOUT_S)
         except MediaFailed as error:
             raise SendFailed(error.reason, error.detail) from error
+        except TimeoutError as error:
+            raise SendFailed("server_unavailable", "reading the media took too long", 30.0) from error
+        return b"".join(chunks), media.media.mimetype
+
+    async def _upload(self, link: Link, form: MediaForm, media_type: int) -> Any:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        try:
+            answer = await link.call(self._library.upload, form.data, media_type, timeout_s=MEDIA_TIMEOUT_S)
         except TimeoutError as error:
             raise SendFailed("server_unavailable", "the upload took too long", 30.0) from error
         return from_whatsapp.uploaded(answer)
 
     async def _type(self, link: Link, to: bytes, typing_s: float) -> None:
         """Show "typing…" for a while. A hint: when it fails, the message goes out all the same."""
-        presence = self._library.send_chat_presence
-        with contextlib.suppress(TimeoutError):
-            await link.call(presence, to, 0, 0, timeout_s=TYPING_CALL_TIMEOUT_S)
+
+        async def show(state: int) -> None:
+            arguments = (to, len(to), state, 0)
+            with contextlib.suppress(TimeoutError):
+                await link.call(self._library.ask, "SendChatPresence", arguments, timeout_s=TYPING_CALL_TIMEOUT_S)
+
+        await show(0)
         await asyncio.sleep(min(typing_s, MAX_TYPING_S))
-        with contextlib.suppress(TimeoutError):
-            await link.call(presence, to, 1, 0, timeout_s=TYPING_CALL_TIMEOUT_S)
+        await show(1)
 
     @contextlib.asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:

@@ -4,9 +4,17 @@ Shapes follow whatsmeow's examples and neonize's builders; a poll's `messageSecr
 """
 
 import os
+import time
 from typing import Any
 
-from neonize.proto.Neonize_pb2 import JID, PairPhoneParams, UploadResponse
+from neonize.proto.Neonize_pb2 import (
+    JID,
+    GetProfilePictureParams,
+    JIDArray,
+    PairPhoneParams,
+    ReqCreateGroup,
+    UploadResponse,
+)
 from neonize.proto.waCommon.WACommon_pb2 import MessageKey as WhatsAppKey
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
@@ -22,6 +30,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     Message,
     MessageContextInfo,
     PollCreationMessage,
+    ProtocolMessage,
     ReactionMessage,
     StickerMessage,
     VideoMessage,
@@ -33,18 +42,22 @@ from kurir.contracts.content import (
     ContactCard,
     Content,
     Document,
+    Edit,
     Image,
     Location,
+    Media,
     MessageKey,
     Poll,
     Quote,
     Reaction,
+    Revoke,
     Sticker,
     Text,
     Unsupported,
     Video,
 )
 from kurir.session_node.engines.engine import SendFailed
+from kurir.session_node.engines.neonize.media_forms import OPUS_MIMETYPE, MediaForm
 
 MEDIA_TYPE: dict[type[Content], int] = {Image: 0, Sticker: 0, Video: 1, Audio: 2, Document: 3}
 """Media types of the upload call, as neonize/utils/enum.py numbers them; they choose the encryption key's purpose."""
@@ -82,8 +95,35 @@ def pair_phone(phone: str) -> bytes:
     return params
 
 
-def message(content: Content, *, upload: Any = None, quote: Quote | None = None, mentions: tuple[str, ...] = ()) -> Any:
-    """The message of a content. `upload` is the library's UploadResponse for kinds with media.
+def picture_request() -> bytes:
+    """For the whole picture, not the small one."""
+    params: bytes = GetProfilePictureParams(Preview=False).SerializePartialToString()
+    return params
+
+
+def new_group(subject: str, members: tuple[str, ...], key: str) -> bytes:
+    """Raises ValueError when a member is no JID."""
+    wanted: bytes = ReqCreateGroup(
+        name=subject, Participants=[jid(member) for member in members], CreateKey=key
+    ).SerializePartialToString()
+    return wanted
+
+
+def jids(texts: tuple[str, ...]) -> bytes:
+    """Raises ValueError when one is no JID."""
+    array: bytes = JIDArray(JIDS=[jid(text) for text in texts]).SerializeToString()
+    return array
+
+
+def message(
+    content: Content,
+    *,
+    upload: Any = None,
+    form: MediaForm | None = None,
+    quote: Quote | None = None,
+    mentions: tuple[str, ...] = (),
+) -> Any:
+    """The message of a content. For kinds with media `upload` is the library's UploadResponse, `form` what it uploaded.
 
     Raises SendFailed for what cannot be sent.
     """
@@ -94,21 +134,21 @@ def message(content: Content, *, upload: Any = None, quote: Quote | None = None,
                 return Message(conversation=content.text)
             return Message(extendedTextMessage=ExtendedTextMessage(text=content.text, contextInfo=context))
         case Image():
-            image = ImageMessage(**_media(upload, content.media.mimetype), caption=content.caption, contextInfo=context)
+            image = ImageMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
             return _view_once(Message(imageMessage=image)) if content.view_once else Message(imageMessage=image)
         case Video():
-            video = VideoMessage(**_media(upload, content.media.mimetype), caption=content.caption, contextInfo=context)
+            video = VideoMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
             return _view_once(Message(videoMessage=video)) if content.view_once else Message(videoMessage=video)
         case Audio():
-            mimetype = "audio/ogg; codecs=opus" if content.voice else content.media.mimetype
-            return Message(
-                audioMessage=AudioMessage(**_media(upload, mimetype), PTT=content.voice, contextInfo=context)
-            )
+            media = _media(upload, content.media, form)
+            if content.voice:
+                media["mimetype"] = OPUS_MIMETYPE
+            return Message(audioMessage=AudioMessage(**media, PTT=content.voice, contextInfo=context))
         case Document():
             name = content.media.file_name or "document"
             return Message(
                 documentMessage=DocumentMessage(
-                    **_media(upload, content.media.mimetype),
+                    **_media(upload, content.media, form),
                     fileName=name,
                     title=name,
                     caption=content.caption,
@@ -116,7 +156,7 @@ def message(content: Content, *, upload: Any = None, quote: Quote | None = None,
                 )
             )
         case Sticker():
-            return Message(stickerMessage=StickerMessage(**_media(upload, content.media.mimetype), contextInfo=context))
+            return Message(stickerMessage=StickerMessage(**_media(upload, content.media, form), contextInfo=context))
         case Location():
             return Message(
                 locationMessage=LocationMessage(
@@ -141,11 +181,15 @@ def message(content: Content, *, upload: Any = None, quote: Quote | None = None,
             )
         case Reaction():
             return Message(reactionMessage=ReactionMessage(key=_key(content.target), text=content.emoji))
+        case Edit():
+            return _edit(content)
+        case Revoke():
+            return Message(protocolMessage=ProtocolMessage(type=ProtocolMessage.REVOKE, key=_key(content.target)))
         case Unsupported():
             raise SendFailed("kind_not_supported", content.whatsapp_type)
 
 
-def _media(upload: Any, mimetype: str) -> dict[str, Any]:
+def _media(upload: Any, media: Media, form: MediaForm | None) -> dict[str, Any]:
     if not isinstance(upload, UploadResponse):
         raise SendFailed("media_missing", "the media was not uploaded")
     return {
@@ -155,7 +199,9 @@ def _media(upload: Any, mimetype: str) -> dict[str, Any]:
         "fileEncSHA256": upload.FileEncSHA256,
         "fileSHA256": upload.FileSHA256,
         "fileLength": upload.FileLength,
-        "mimetype": mimetype,
+        "mimetype": media.mimetype if form is None else form.mimetype,
+        "mediaKeyTimestamp": int(time.time()),
+        **({} if form is None else form.facts),
     }
 
 
@@ -175,6 +221,19 @@ def _context(quote: Quote | None, mentions: tuple[str, ...]) -> Any:
         context.participant = quote.key.participant or quote.key.chat
         context.quotedMessage.conversation = quote.text or ""
     return context
+
+
+def _edit(content: Edit) -> Any:
+    """As whatsmeow's BuildEdit makes it. WhatsApp lets nobody edit what others wrote."""
+    if not content.target.from_me:
+        raise SendFailed("engine_error", "only messages of this device's own account can be edited")
+    edit = ProtocolMessage(
+        type=ProtocolMessage.MESSAGE_EDIT,
+        key=_key(content.target),
+        editedMessage=Message(conversation=content.text),
+        timestampMS=int(time.time() * 1000),
+    )
+    return Message(editedMessage=FutureProofMessage(message=Message(protocolMessage=edit)))
 
 
 def _key(key: MessageKey) -> Any:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
-from kurir.contracts.content import media_of
+from kurir.contracts.content import MessageKey, media_of
 from kurir.contracts.states import ConnectionState, Reason
 from kurir.session_node.engines.engine import (
     Capability,
@@ -32,6 +32,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
+from kurir.session_node.engines.requests import NumberCheck, TypingState
 from kurir.session_node.engines.sandbox import contacts
 from kurir.session_node.engines.sandbox import scenario as scenarios
 from kurir.session_node.engines.sandbox.contacts import Pace as Pace
@@ -53,7 +54,7 @@ class SandboxEngine:
     """
 
     name = "sandbox"
-    capabilities: frozenset[Capability] = frozenset(get_args(Capability))
+    capabilities: frozenset[Capability] = frozenset(get_args(Capability)) - {"profile_picture", "contacts", "groups"}
 
     def __init__(
         self, state_dir: Path | None = None, *, pace: Pace | None = None, now: Callable[[], datetime] = now_utc
@@ -176,6 +177,25 @@ class SandboxSession:
             return await answer
         finally:
             self._in_flight.discard(answer)
+
+    async def show_online(self, online: bool) -> None:
+        self._require_connection()
+
+    async def show_typing(self, chat: str, state: TypingState) -> None:
+        """The sandbox's contacts do not look."""
+        self._require_connection()
+
+    async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
+        self._require_connection()
+
+    async def check_numbers(self, phones: tuple[str, ...]) -> tuple[NumberCheck, ...]:
+        """Every number has WhatsApp, but those of the scenario that says otherwise."""
+        self._require_connection()
+        return tuple(contacts.check(phone) for phone in phones)
+
+    def _require_connection(self) -> None:
+        if not self.connected:
+            raise NotConnected
 
     async def logout(self) -> None:
         if not self.connected:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kurir.contracts.content import Address, Content, Media, MessageKey, Quote, Text, media_of
 from kurir.session_node.engines.engine import Outgoing, ReceiptSeen, Received, SendOrder, Sent
+from kurir.session_node.engines.requests import NumberCheck
 from kurir.session_node.engines.sandbox import scenario as scenarios
 from kurir.session_node.engines.sandbox.scenario import Scenario
 from kurir.session_node.engines.sandbox.store import Mail
@@ -111,6 +112,14 @@ def address(jid: str) -> Address:
     if server != "s.whatsapp.net":
         return Address(jid=jid, lid=jid if server == "lid" else None)
     return Address(jid=jid, pn=f"{phone}@{server}", lid=lid_of(phone))
+
+
+def check(phone: str) -> NumberCheck:
+    """Whether a number has WhatsApp here."""
+    jid = f"{phone}@s.whatsapp.net"
+    if scenarios.scenario_of(jid).fails == "not_on_whatsapp":
+        return NumberCheck(phone=phone, is_on_whatsapp=False)
+    return NumberCheck(phone=phone, is_on_whatsapp=True, address=address(jid))
 
 
 def lid_of(phone: str) -> str:

@@ -1,0 +1,162 @@
+"""What one session asks of WhatsApp besides sending: presence, read marks, numbers, pictures, contacts, groups.
+
+Every question is one call of the library, bounded in time; questions that are not answered hold up nothing else.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kurir.contracts.content import MessageKey
+from kurir.session_node.engines.neonize.address_book import AddressBook
+from kurir.session_node.engines.neonize.library import Library
+from kurir.session_node.engines.neonize.link import Link
+from kurir.session_node.engines.neonize.number_checks import NumberChecks
+from kurir.session_node.engines.requests import (
+    Group,
+    KnownContact,
+    MemberChange,
+    MemberChanged,
+    NumberCheck,
+    Picture,
+    RequestFailed,
+    TypingState,
+)
+
+REQUEST_TIMEOUT_S = 30.0  # whatsmeow itself waits 75 s, in a thread that nobody else needs
+
+_TYPING: dict[TypingState, tuple[int, int]] = {"typing": (0, 0), "recording": (0, 1), "paused": (1, 0)}
+"""State and media as SendChatPresence takes them: neonize/utils/enum.py."""
+
+Addressed = TypeVar("Addressed", bound=Struct)
+
+
+class Requests:
+    """`require_link` gives the link that is connected now or raises NotConnected."""
+
+    def __init__(self, library: Library, people: AddressBook, require_link: Callable[[], Link]) -> None:
+        self._library = library
+        self._people = people
+        self._require_link = require_link
+        self._numbers = NumberChecks(self._ask_for_numbers)
+
+    # --- presence and marks -----------------------------------------------------------------------------------------
+
+    async def show_online(self, online: bool) -> None:
+        _done(await self._ask("SendPresence", b"available" if online else b"unavailable"))
+
+    async def show_typing(self, chat: str, state: TypingState) -> None:
+        _done(await self._ask("SendChatPresence", *_jid(chat), *_TYPING[state]))
+
+    async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        ids_of = defaultdict[tuple[str, str], list[str]](list)
+        for key in keys:
+            ids_of[key.chat, key.participant or key.chat].append(key.whatsapp_id)
+        receipt, now = b"played" if played else b"read", from_whatsapp.timestamp_now()
+        for (chat, sender), ids in ids_of.items():
+            _done(await self._ask("MarkRead", " ".join(ids).encode(), now, *_jid(chat), *_jid(sender), receipt))
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    async def check_numbers(self, phones: tuple[str, ...]) -> tuple[NumberCheck, ...]:
+        return await self._numbers.check(phones)
+
+    async def _ask_for_numbers(self, phones: list[str]) -> list[NumberCheck]:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        answer = await self._ask("IsOnWhatsApp", " ".join(f"+{phone}" for phone in phones).encode())
+        return [self._complete(check) for check in from_whatsapp.number_checks(answer)]
+
+    async def profile_picture(self, jid: str) -> Picture | None:
+        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+
+        asked = to_whatsapp.picture_request()
+        return from_whatsapp.picture(await self._ask("GetProfilePicture", *_jid(jid), asked, len(asked)))
+
+    async def contacts(self) -> tuple[KnownContact, ...]:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        return tuple(map(self._complete, from_whatsapp.contacts(await self._ask("GetAllContacts"))))
+
+    # --- groups -----------------------------------------------------------------------------------------------------
+
+    async def groups(self) -> tuple[Group, ...]:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        return from_whatsapp.groups(await self._ask("GetJoinedGroups"))
+
+    async def group(self, jid: str) -> Group:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        return from_whatsapp.group(await self._ask("GetGroupInfo", *_jid(jid)))
+
+    async def create_group(self, subject: str, members: tuple[str, ...]) -> Group:
+        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+
+        wanted = _understood(to_whatsapp.new_group, subject, members, f"3EB0{secrets.token_hex(9).upper()}")
+        return from_whatsapp.group(await self._ask("CreateGroup", wanted, len(wanted)))
+
+    async def change_members(
+        self, jid: str, change: MemberChange, members: tuple[str, ...]
+    ) -> tuple[MemberChanged, ...]:
+        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+
+        concerned = _understood(to_whatsapp.jids, members)
+        answer = await self._ask("UpdateGroupParticipants", *_jid(jid), concerned, len(concerned), change.encode())
+        return from_whatsapp.members_changed(answer)
+
+    async def invite_link(self, jid: str, renew: bool) -> str:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        return from_whatsapp.invite_link(await self._ask("GetGroupInviteLink", *_jid(jid), renew))
+
+    async def set_subject(self, jid: str, subject: str) -> None:
+        _done(await self._ask("SetGroupName", *_jid(jid), subject.encode()))
+
+    async def set_description(self, jid: str, description: str) -> None:
+        # Without ids the library looks up the former one and makes the new one.
+        _done(await self._ask("SetGroupTopic", *_jid(jid), b"", b"", description.encode()))
+
+    async def leave_group(self, jid: str) -> None:
+        _done(await self._ask("LeaveGroup", *_jid(jid)))
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, function: str, *arguments: bytes | int) -> bytes:
+        link = self._require_link()
+        try:
+            return await link.call(self._library.ask, function, arguments, timeout_s=REQUEST_TIMEOUT_S)
+        except TimeoutError as error:
+            raise RequestFailed("server_unavailable", f"no answer within {REQUEST_TIMEOUT_S:.0f} s", 30.0) from error
+
+    def _complete(self, known: Addressed) -> Addressed:
+        address = getattr(known, "address", None)
+        return known if address is None else msgspec.structs.replace(known, address=self._people.complete(address))
+
+
+def _jid(text: str) -> tuple[bytes, int]:
+    """As the library takes JIDs: the protobuf and its length. Raises RequestFailed."""
+    from kurir.session_node.engines.neonize import to_whatsapp
+
+    data = _understood(lambda: to_whatsapp.jid(text).SerializeToString())
+    return data, len(data)
+
+
+def _understood(make: Callable[..., bytes], *arguments: object) -> bytes:
+    try:
+        return make(*arguments)
+    except ValueError as error:
+        raise RequestFailed("invalid_recipient", str(error)) from error
+
+
+def _done(error: bytes) -> None:
+    """The answer of a call that has nothing to say but what went wrong."""
+    from kurir.session_node.engines.neonize import from_whatsapp
+
+    from_whatsapp.require_done(error.decode(errors="replace"))
