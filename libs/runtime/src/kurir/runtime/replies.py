@@ -15,6 +15,7 @@ from kurir.runtime.connection import Connection
 SWEEP_S = 0.1
 MAX_OPEN_QUESTIONS = 100_000  # far above what a healthy server leaves open; a bound for an unhealthy one
 MAX_PAYLOAD_CODE = 10054  # the err_code JetStream itself uses for a message that is too large
+_BLANKS = " \t\v\f"
 
 Reply = tuple[bytes, bytes]
 """Header block (empty without headers; begins with the status line) and payload."""
@@ -61,13 +62,14 @@ def command(subject: str, reply: str, headers: bytes, payload: bytes) -> bytes:
 
 def parse_headers(block: bytes) -> dict[str, str]:
     """Names and values of a header block; the status line is left out, stray line breaks become spaces."""
+    lines = block.count(b"\r\n")
+    if block.count(b"\n") != lines or block.count(b"\r") != lines:
+        block = b"\r\n".join(b" ".join(line.splitlines()) for line in block.split(b"\r\n"))
     headers: dict[str, str] = {}
-    for line in block.split(b"\r\n")[1:]:
-        if b"\n" in line or b"\r" in line:
-            line = b" ".join(line.splitlines())
-        name, colon, value = line.partition(b":")
+    for line in block.decode("utf-8", "replace").split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
         if colon:
-            headers[name.strip().decode("utf-8", "replace")] = value.strip().decode("utf-8", "replace")
+            headers[name.strip(_BLANKS)] = value.strip(_BLANKS)
     return headers
 
 
