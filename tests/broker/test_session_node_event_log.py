@@ -8,12 +8,13 @@ from kurir.contracts.events import ConnectionUpdate, MessageSending
 from kurir.runtime.broker import Bus
 from kurir.runtime.metrics import Metrics
 from kurir.session_node.event_log import EventLog
+from kurir.session_node.meters import Tally
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import TENANT, Gateway
 
 
 def a_log(bus: Bus, epoch: int = 5) -> EventLog:
-    return EventLog(bus, TENANT, "d1", epoch, Metrics().counter("events_total", "x"))
+    return EventLog(bus, TENANT, "d1", epoch, Tally(Metrics().counter("events_total", "x")))
 
 
 def a_mark(message_id: str, attempt: int = 1) -> MessageSending:

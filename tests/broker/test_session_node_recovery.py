@@ -10,6 +10,7 @@ from kurir.contracts.events import MessageSending, MessageStatusChanged
 from kurir.runtime.broker import Bus, Incoming
 from kurir.runtime.metrics import Metrics
 from kurir.session_node.event_log import EventLog
+from kurir.session_node.meters import Tally
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import FRIEND, TENANT, Gateway, LocalShard, a_message
@@ -30,7 +31,7 @@ async def none_left(gateway: Gateway) -> bool:
 
 
 def former_owner(gateway: Gateway, epoch: int = 1) -> EventLog:
-    return EventLog(gateway.bus, TENANT, "d1", epoch, Metrics().counter("events_total", "x"))
+    return EventLog(gateway.bus, TENANT, "d1", epoch, Tally(Metrics().counter("events_total", "x")))
 
 
 def a_mark(message_id: str, attempt: int = 1) -> MessageSending:

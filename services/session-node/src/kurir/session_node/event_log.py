@@ -19,7 +19,7 @@ from kurir.contracts import events, headers, subjects
 from kurir.contracts.events import ConnectionUpdate, Event, MessageSending
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import Bus, Outgoing, PubAck, PublishError, PublishRefused
-from kurir.runtime.metrics import Counter
+from kurir.session_node.meters import Tally
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class LastWords(NamedTuple):
 class EventLog:
     """The events of one device, spoken by one owner. `append` may be called from several tasks."""
 
-    def __init__(self, bus: Bus, tenant: str, device: str, epoch: int, published: Counter) -> None:
+    def __init__(self, bus: Bus, tenant: str, device: str, epoch: int, published: Tally) -> None:
         self._bus = bus
         self._tenant = tenant
         self._device = device

@@ -73,7 +73,7 @@ class Outbound:
         self._meters = meters
         self._marks: dict[str, int] = {}  # message id -> stream sequence of its first mark, by former owners
         self._marks_known_since = math.inf  # of what was stored before, nothing is known yet
-        self._held: tuple[str, int] | None = None  # message and next attempt of a command that we held ourselves
+        self._held: dict[str, int] = {}  # message id -> next attempt, of commands that wait here: one in each queue
 
     async def carry_out(self, command: SendMessage, stored_at: float, traceparent: str | None) -> Done | Hold:
         """Send, or report why not, or say when to come again.
@@ -94,10 +94,9 @@ class Outbound:
         return await self._report(command, "failed", 1, reason, detail)
 
     async def _carry_out(self, command: SendMessage, stored_at: float) -> Done | Hold:
-        attempt = 1
-        if self._held is not None and self._held[0] == command.id:
-            attempt = self._held[1]
-        else:
+        attempt = self._held.pop(command.id, 0)
+        if not attempt:
+            attempt = 1
             mark_seq = await self._mark_of(command.id, stored_at)
             if mark_seq is not None:
                 judged = await self._judge(command, mark_seq)
@@ -107,18 +106,20 @@ class Outbound:
         while True:
             stopped = await self._stopped_by(command, attempt)
             if stopped is not None:
-                self._held = (command.id, attempt) if isinstance(stopped, Hold) else None
-                return stopped
-            async with self._session.sending():
+                return self._fate(command, stopped, attempt)
+            with self._session.sending():
                 marked_before = await self._mark(command, attempt)
                 if marked_before is None:
-                    fate = await self._send(command, attempt)
-                    self._held = (command.id, attempt + 1) if isinstance(fate, Hold) else None
-                    return fate
+                    return self._fate(command, await self._send(command, attempt), attempt + 1)
             judged = await self._judge(command, marked_before)
             if judged is None:
                 return DONE
             attempt = judged
+
+    def _fate(self, command: SendMessage, fate: Done | Hold, next_attempt: int) -> Done | Hold:
+        if isinstance(fate, Hold):
+            self._held[command.id] = next_attempt
+        return fate
 
     # Was it begun before?
 
@@ -140,7 +141,7 @@ class Outbound:
         judged = await self._verdict(command.id, mark_seq)
         log.info("outbound.begun_before", message_id=command.id, verdict=judged.kind, attempt=judged.attempt)
         if judged.kind == "settled":
-            self._meters.commands.add(outcome="settled_before")
+            self._meters.commands["settled_before"].add()
             return None
         if judged.kind == "unknown":
             if command.on_unknown == "report":
@@ -283,7 +284,7 @@ class Outbound:
             attempt=attempt,
         )
         (stored,) = await self._session.log.append(fact, traceparent=current_traceparent())
-        self._meters.commands.add(outcome=status)
+        self._meters.commands[status].add()
         if command.reply_to is not None and self._bus.connected:
             await self._bus.nc.publish(command.reply_to, stored.payload)
         return DONE

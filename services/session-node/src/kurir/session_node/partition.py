@@ -152,7 +152,7 @@ class Partition:
         seat = self._seats.get(key_of(command.tenant, command.device)) or await self._found(command)
         if isinstance(command, Logout):
             await seat.session.unlink()
-            self._shared.meters.commands.add(outcome="logged_out")
+            self._shared.meters.commands["logged_out"].add()
             return
         stored_at = message.published_at
         if headers.ORIGIN_SEQUENCE in message.headers:

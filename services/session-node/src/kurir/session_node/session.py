@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -160,8 +160,8 @@ class DeviceSession:
             self._pace = Pace(self.device.pace_per_minute if self.device else 0, time.monotonic(), since)
         return self._pace
 
-    @contextlib.asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def sending(self) -> Iterator[None]:
         """Around a send until its outcome is stored: receipts of it wait for that."""
         self._no_send.clear()
         try:
@@ -534,6 +534,9 @@ class DeviceSession:
     async def _unlink(self, reason: Reason) -> None:
         """Unlink at WhatsApp if that can be said now, and forget the keys in any case."""
         await self._identify()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEND_GRACE_S):
+                await self._no_send.wait()
         if self._record.paired and self._engine_name is not None and self.lease.valid():
             if self._engine_session is None:
                 await self._begin("", self._engine_name, None)

@@ -3,6 +3,7 @@
 Parts are started in the order below and stopped in reverse; partitions are handed over first of all.
 """
 
+import asyncio
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from kurir.runtime.service import Lifetime
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import Engine
 from kurir.session_node.lifeline import follow_supervisor, report_health_port
-from kurir.session_node.meters import Meters
+from kurir.session_node.meters import FLUSH_S, Meters
 from kurir.session_node.ownership import Ownership, a_shard
 from kurir.session_node.partition import Partition
 from kurir.session_node.rpc import Rpc
@@ -124,6 +125,7 @@ class Shard:
             on_impostor=on_impostor,
             meters=self._meters,
         )
+        self._flushing: asyncio.Task[None] | None = None
         metrics.gauge_from("kurir_sessions", "Sessions that are open at the engine", self._ownership.session_count)
 
     @property
@@ -140,16 +142,24 @@ class Shard:
         """Read the registries, then begin to claim partitions."""
         for registry in (self._devices, self._sessions, self._shards, self._leases):
             await registry.start()
+        self._flushing = asyncio.create_task(self._flush_meters(), name="meters")
         await self._rpc.start()
         await self._ownership.start()
 
     async def stop(self) -> None:
         """Hand over all partitions, then stop the rest. Harmless when it was not started to the end."""
         await self._ownership.stop(self._settings.shutdown_grace_s - STOP_RESERVE_S)
+        if self._flushing is not None:
+            self._flushing.cancel()
         await self._rpc.stop()
         await self._engines.stop()
         for registry in (self._leases, self._shards, self._sessions, self._devices):
             await registry.stop()
+
+    async def _flush_meters(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            self._meters.flush()
 
     async def _open_partition(self, number: int, lease: Lease) -> Partition:
         partition = Partition(
