@@ -8,6 +8,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import uuid
 
 import msgspec
@@ -17,6 +18,8 @@ from kurir.session_node.engines.neonize import library
 from kurir.session_node.engines.neonize.pairing import PairingLine, PairingOrder
 
 LOGIN_S = 60.0  # from the scan to the first login, with the upload of 812 keys
+SETTLE_S = 15.0  # for the phone's first words; a phone in a tunnel says them to the shard, later
+LOOK_AGAIN_S = 0.1
 FORWARDED = frozenset({library.MESSAGE, library.RECEIPT})
 
 _REASONS: dict[str, Reason] = {"timeout": "qr_timeout", "err-client-outdated": "client_outdated"}
@@ -68,7 +71,7 @@ class Pairing:
     def on_pairing_status(self, status: str) -> None:
         if status == "success":
             self._scanned = True
-            threading.Timer(LOGIN_S, self._fail, ("pairing_failed", "no login after the scan")).start()
+            threading.Timer(LOGIN_S, self._require_login).start()
         else:
             self._fail(_REASONS.get(status, "pairing_failed"), status)
 
@@ -95,10 +98,25 @@ class Pairing:
     def _finish(self) -> None:
         from kurir.session_node.engines.neonize import from_whatsapp
 
-        library.load().stop_client(self._client)
+        go = library.load()
+        self._settle(go)
+        go.stop_client(self._client)
         jid = from_whatsapp.connected(self._device).jid
         self._say(PairingLine(what="paired", text=jid or ""))
         os._exit(0)
+
+    def _require_login(self) -> None:
+        if not self._finishing.is_set():
+            self._fail("pairing_failed", "no login after the scan")
+
+    def _settle(self, go: library.Library) -> None:
+        """Wait until the phone has told the account's name, without which presence cannot be shown.
+
+        The phone gives the key to its settings once. If this process ended while it reads them, nobody would again.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while go.ask(self._client, "SendPresence", (b"unavailable",)) and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_S)
 
     def _fail(self, reason: Reason, detail: str) -> None:
         self._say(PairingLine(what="failed", text=detail, reason=reason))
