@@ -7,6 +7,7 @@ Takes under six minutes on two cores. With --write the table and the machine go 
 
 import argparse
 import importlib
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from benchmarks.figures import Figure, show
 from benchmarks.report import machine_line, write_readme
 
 NAMES = ("accept", "publish", "send", "deliver", "http_out", "end_to_end")
+BUSY_PER_CORE = 0.5
 README = Path(__file__).parent / "README.md"
 
 
@@ -30,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.write and chosen.names:
         parser.error("--write is for the whole table, so name no figures with it")
 
-    began = time.monotonic()
+    began, load_before = time.monotonic(), os.getloadavg()[0]
+    if load_before > BUSY_PER_CORE * (os.cpu_count() or 1):
+        print(f"The machine is busy (load average {load_before:.1f}): rates will be low, ratios of CPU hold better.")
     figures: list[Figure] = []
     names = chosen.names or NAMES
     for name in names:
@@ -40,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(names) > 1:
         show(figures)
     if chosen.write:
-        write_readme(README, figures)
+        write_readme(README, figures, load_before)
         print(f"written to {README}")
 
 

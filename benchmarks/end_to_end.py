@@ -96,14 +96,15 @@ async def _measured() -> list[Figure]:
         ours=Rate(per_s=per_s, cpu_us=sum(cpu_us.values())),
         floor_is="sum of the same operations, bare (computed)",
         floor=Rate(per_s=(os.cpu_count() or 1) * 1e6 / floor_us, cpu_us=floor_us),
+        notes=_notes(full[-1], cpu_us, calm, floors[-1]),
     )
-    show([figure], _notes(full[-1], cpu_us, calm, floors[-1]))
+    show([figure])
     return [figure]
 
 
-def _notes(last: Round, cpu_us: dict[str, float], calm: Round, floor: Floor) -> list[str]:
+def _notes(last: Round, cpu_us: dict[str, float], calm: Round, floor: Floor) -> tuple[str, ...]:
     told = calm.told
-    return [
+    return (
         "CPU µs a message: " + ", ".join(f"{name} {used:.0f}" for name, used in cpu_us.items()),
         f"the tenant's own (load and webhook receiver, not counted): {last.told.cpu_us:.0f} µs",
         f"a message is {last.stored:.1f} stored and {last.pulled:.1f} pulled bus messages "
@@ -115,7 +116,7 @@ def _notes(last: Round, cpu_us: dict[str, float], calm: Round, floor: Floor) -> 
         "of which the sandbox's phones take 110 to 380 ms",
         f"from the reader's receipt to its webhook p50 {told.receipt_p50_ms:.1f} ms, p99 {told.receipt_p99_ms:.1f} ms; "
         f"CPU {sum(calm.cpu_us.values()):.0f} µs a message",
-    ]
+    )
 
 
 class _Stage:

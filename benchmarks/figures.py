@@ -18,13 +18,17 @@ LEFT = {"figure", "what", "floor"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One line of the table. CPU is that of the process measured, per operation, without servers and load."""
+    """One line of the table, and what else there is to know.
+
+    CPU is that of the process measured, per operation, without servers and load.
+    """
 
     name: str
     what: str
     ours: Rate
     floor_is: str
     floor: Rate
+    notes: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:
@@ -65,8 +69,8 @@ def middle(rates: Sequence[Rate]) -> Rate:
     return Rate(per_s=median(rate.per_s for rate in rates), cpu_us=median(rate.cpu_us for rate in rates))
 
 
-def show(figures: Sequence[Figure], notes: Sequence[str] = ()) -> None:
-    """Print figures as an aligned table, and what else there is to know about them."""
+def show(figures: Sequence[Figure]) -> None:
+    """Print figures as an aligned table, with their notes below."""
     rows = [HEAD, *(figure.cells() for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
     for row in rows:
@@ -75,6 +79,11 @@ def show(figures: Sequence[Figure], notes: Sequence[str] = ()) -> None:
             for column, (text, width) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join(cells).rstrip())
-    for note in notes:
+    for note in notes_of(figures):
         print(f"  {note}")
     print(flush=True)
+
+
+def notes_of(figures: Sequence[Figure]) -> list[str]:
+    """All notes, each with its figure's name."""
+    return [f"{figure.name}: {note}" for figure in figures for note in figure.notes]

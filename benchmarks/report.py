@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.figures import HEAD, LEFT, Figure
+from benchmarks.figures import HEAD, LEFT, Figure, notes_of
 from tests.support.nats_server import server_binary
 
 BEGIN = "<!-- figures: written by `python -m benchmarks --write` -->"
@@ -26,15 +26,18 @@ def machine_line() -> str:
     )
 
 
-def write_readme(readme: Path, figures: Sequence[Figure]) -> None:
-    """Put the figures between the marks. Raises ValueError when the marks are not there."""
+def write_readme(readme: Path, figures: Sequence[Figure], load_before: float) -> None:
+    """Put the figures between the marks, with the load average that the machine had before.
+
+    Raises ValueError when the marks are not there.
+    """
     before, begin, rest = readme.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{readme} has lost its marks: {BEGIN} … {END}")
-    load = os.getloadavg()[0]
-    said = f"{datetime.now(UTC):%Y-%m-%d}, {machine_line()}; load average {load:.1f}."
-    readme.write_text(f"{before}{BEGIN}\n{said}\n\n{markdown(figures)}\n{END}{after}")
+    said = f"{datetime.now(UTC):%Y-%m-%d}, {machine_line()}. Load average before the run: {load_before:.1f}."
+    notes = "\n".join(f"- {note}" for note in notes_of(figures))
+    readme.write_text(f"{before}{BEGIN}\n{said}\n\n{markdown(figures)}\n\n{notes}\n{END}{after}")
 
 
 def markdown(figures: Sequence[Figure]) -> str:
