@@ -4,8 +4,9 @@ The entry points' group is `kurir.commands`; each names a click command. This mo
 """
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, TypeVar
 
@@ -52,17 +53,26 @@ def up_command(demo: bool, once: bool) -> None:
     Ports and folders are settings: see `kurir ports`. With NATS_URL or MONGODB_URL set those servers are used
     instead of the embedded ones.
     """
-    from kurir.cli.up import run_up
-
+    with _embedded():
+        from kurir.cli.up import run_up
     sys.exit(run_up(demonstrate=demo or once, once=once))
 
 
 @main.command("smoke")
 def smoke_command() -> None:
     """Against the system that is up: pair a sandbox device, send, see the webhook arrive."""
-    from kurir.cli.up import run_smoke
-
+    with _embedded():
+        from kurir.cli.up import run_smoke
     sys.exit(run_smoke())
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[None]:
+    """Around imports of what a container has no use for. Raises ClickException when it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise click.ClickException(f"{missing.name} is not installed: this command needs kurir[embedded].") from None
 
 
 @main.group("topology")
