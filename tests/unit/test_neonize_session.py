@@ -83,6 +83,7 @@ class Scripted:
         self.listener = listener
         listener.on_event(library.DEVICE, device())
         listener.on_event(library.CONNECTED, b"")
+        listener.on_event(library.OFFLINE_SYNC_COMPLETED, b"")
         self._stopped[client].wait(20)
         return ""
 
@@ -200,6 +201,7 @@ async def test_nothing_is_sent_while_the_connection_is_lost(
     with pytest.raises(NotConnected):
         await session.send(an_order())
     scripted.say(library.CONNECTED)
+    scripted.say(library.OFFLINE_SYNC_COMPLETED)
     await watched.until_state("connected", times=2)
     assert (await session.send(an_order())).whatsapp_id == "3EB0"
 

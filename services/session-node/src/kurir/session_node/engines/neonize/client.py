@@ -36,6 +36,7 @@ from kurir.session_node.engines.neonize.library import Library, Opening
 from kurir.session_node.engines.neonize.link import Link
 from kurir.session_node.engines.neonize.media_forms import MediaForms
 from kurir.session_node.engines.neonize.pairing import PairingFailed, PairingOrder, pair
+from kurir.session_node.engines.neonize.quiet import Quiet
 from kurir.session_node.engines.neonize.requesting import Requests
 from kurir.session_node.engines.neonize.sending import ACK_TIMEOUT_S, MAX_MEDIA_BYTES, MEDIA_TIMEOUT_S, Sender
 from kurir.session_node.engines.neonize.workers import Workers
@@ -179,11 +180,13 @@ class NeonizeSession:
         self._over = False
         self._me = StateChanged(state="connected")
         self._people = AddressBook()
+        self._quiet = Quiet()
         self._sender = Sender(
             engine.library,
             engine.capabilities,
             self._people,
             engine.forms,
+            self._quiet,
             self._require_link,
             self._finish_link,
             self._tell,
@@ -322,6 +325,7 @@ class NeonizeSession:
             link.ended.add_done_callback(partial(_pass_on, self._link_is_over))
             self._be_patient()
             self._was_connected = False
+            self._quiet.connecting()
             try:
                 await link.open()
                 why = await self._link_is_over
@@ -358,14 +362,20 @@ class NeonizeSession:
             received = from_whatsapp.received(data, self._own_jids(), self._attachment)
             if received is not None:
                 chat, sender = self._people.complete(received.chat), self._people.complete(received.sender)
+                self._quiet.heard((chat.jid, chat.pn, chat.lid))
                 self._tell(msgspec.structs.replace(received, chat=chat, sender=sender))
         elif kind == lib.RECEIPT:
             receipt = from_whatsapp.receipt(data)
             if receipt is not None:
                 self._sender.hear(receipt)
+        elif kind == lib.OFFLINE_SYNC_COMPLETED:
+            self._quiet.caught_up()
         elif kind == lib.DEVICE:
             self._me = from_whatsapp.connected(data)
-        elif kind in (lib.CONNECTED, lib.KEEPALIVE_RESTORED):
+        elif kind == lib.KEEPALIVE_RESTORED:
+            self._quiet.caught_up()  # the connection is the same one, and nothing waited for it
+            self._gain()
+        elif kind == lib.CONNECTED:
             self._gain()
         elif kind in (lib.DISCONNECTED, lib.KEEPALIVE_TIMEOUT):
             self._drop("no answer to keepalives" if kind == lib.KEEPALIVE_TIMEOUT else None)
@@ -387,6 +397,7 @@ class NeonizeSession:
         if not self._connected:
             return
         self._connected = False
+        self._quiet.connecting()
         self._tell(StateChanged(state="disconnected", reason="connection_lost", detail=detail))
         self._patience = asyncio.get_running_loop().call_later(
             PATIENCE_S, self._finish_link, "no reconnect for minutes"

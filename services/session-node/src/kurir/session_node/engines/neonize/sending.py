@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from kurir.contracts.content import kind_of, media_of
+from kurir.contracts.content import Address, kind_of, media_of
 from kurir.session_node.engines.engine import (
     Capability,
     MediaFailed,
@@ -26,6 +26,7 @@ from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
 from kurir.session_node.engines.neonize.media_forms import MediaForm, MediaForms
+from kurir.session_node.engines.neonize.quiet import Quiet
 
 ACK_TIMEOUT_S = 40.0  # the first message to a group of 1,000 asks for their keys before; whatsmeow would wait 75 s
 TURN_TIMEOUT_S = 90.0
@@ -47,6 +48,7 @@ class Sender:
         capabilities: frozenset[Capability],
         people: AddressBook,
         forms: MediaForms,
+        quiet: Quiet,
         require_link: Callable[[], Link],
         give_up: Callable[[str], None],
         tell: Callable[[ReceiptSeen], None],
@@ -57,6 +59,7 @@ class Sender:
         self._capabilities = capabilities
         self._people = people
         self._forms = forms
+        self._quiet = quiet
         self._require_link = require_link
         self._give_up = give_up
         self._tell = tell
@@ -92,6 +95,7 @@ class Sender:
             ).SerializeToString()
             if order.typing_ms > 0:
                 await self._type(link, to, order.typing_ms / 1000)
+            await self._quiet.wait(self._names_of(order.to))
             self._sending = True
             try:
                 return await self._send(link, order.to, to, message)
@@ -99,6 +103,14 @@ class Sender:
                 self._sending = False
                 # Once the caller has its answer.
                 asyncio.get_running_loop().call_soon(self._tell_early)
+
+    def _names_of(self, chat: str) -> tuple[str | None, ...]:
+        """Every form in which the chat is known."""
+        server = chat.partition("@")[2]
+        known = self._people.complete(
+            Address(jid=chat, pn=chat if server == "s.whatsapp.net" else None, lid=chat if server == "lid" else None)
+        )
+        return (known.jid, known.pn, known.lid)
 
     async def _send(self, link: Link, to_text: str, to: bytes, message: bytes) -> Sent:
         from kurir.session_node.engines.neonize import from_whatsapp
