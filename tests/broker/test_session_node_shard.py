@@ -72,7 +72,7 @@ async def test_messages_of_a_device_are_sent_in_their_order(gateway: Gateway, lo
     await gateway.add_device("d1")
     messages = [a_message("d1") for _ in range(50)]
     await gateway.order(*messages)
-    await until("all are read", lambda: gateway.has_status(messages, "read"))
+    await until("all are read", lambda: gateway.has_status(messages, "read"), within_s=30)
     facts = [event for event in await gateway.events("d1") if isinstance(event, MessageStatusChanged)]
     sent = [fact.message_id for fact in facts if fact.status == "sent"]
     assert sent == [message.id for message in messages]
@@ -379,6 +379,19 @@ async def test_a_command_that_cannot_be_read_is_kept_with_its_reason(gateway: Ga
     await gateway.order(message)
     await until("the one behind it is read", lambda: gateway.has_status([message], "read"))
     assert await gateway.bus.last_by_subject("DEAD", subjects.dead("commands", TENANT, "d1")) is not None
+
+
+async def test_a_command_in_the_wrong_partition_opens_no_second_session(
+    gateway: Gateway, local_shard: LocalShard
+) -> None:
+    await gateway.add_device("d1")
+    await until("it is connected", lambda: has_state(gateway, "d1", "connected"))
+    wrong = (partition_of("d1", subjects.COMMAND_PARTITIONS) + 1) % subjects.COMMAND_PARTITIONS
+    message = a_message("d1")
+    await gateway.bus.publish(subjects.command(wrong, TENANT, "d1", "send"), msgspec.json.encode(message))
+    await until("it is given up", lambda: none_left(gateway))
+    assert await gateway.bus.last_by_subject("DEAD", subjects.dead("commands", TENANT, "d1")) is not None
+    assert await gateway.connection_states("d1") == ["connecting", "connected"]
 
 
 async def test_an_outage_of_the_bus_loses_nothing(

@@ -46,6 +46,7 @@ PAGE = 500
 MAX_PAGES = 100
 STORE_AWAY_S = 1.0
 LOOK_AGAIN_S = 0.5
+LONG_WAIT_S = 5.0
 
 
 class Hold(NamedTuple):
@@ -188,7 +189,8 @@ class Outbound:
         pace = await session.pace()
         wait_s = pace.wait_s(time.monotonic())
         if wait_s > 0:
-            return Hold(min(wait_s, left_s), "paced")
+            # A long wait must not outlast what makes it pointless: a logout, another pace.
+            return Hold(min(wait_s, left_s), "paced", until_change=wait_s > LONG_WAIT_S)
         media = contents.media_of(command.content)
         if media is not None:
             try:

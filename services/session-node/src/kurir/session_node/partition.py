@@ -16,8 +16,9 @@ from kurir.contracts.records import Device
 from kurir.runtime.broker import Incoming, PublishError, Unreachable
 from kurir.runtime.lanes import KeyedConsumer
 from kurir.runtime.lease import Lease
+from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import Registry, key_of
-from kurir.runtime.settlement import Retry
+from kurir.runtime.settlement import Rejected, Retry
 from kurir.runtime.tracing import traceparent_of
 from kurir.session_node.outbound import Hold, Outbound
 from kurir.session_node.session import DeviceSession, Shared
@@ -166,10 +167,10 @@ class Partition:
             if not isinstance(fate, Hold):
                 seat.waits(command, 0.0)
                 return
+            if fate.why != "offline":
+                seat.waits(command, loop.time() + fate.seconds + YIELD_S)
             if fate.until_change and self._lease.valid():
                 self._wait_for_change(seat, fate.seconds)
-            elif not fate.until_change:
-                seat.waits(command, loop.time() + fate.seconds + YIELD_S)
         raise Retry(min(fate.seconds, LONGEST_HOLD_S), fate.why)
 
     async def _refuse(self, message: Incoming) -> None:
@@ -181,7 +182,12 @@ class Partition:
         await seat.outbound.refuse(command, "device_offline", "too many messages wait for this device")
 
     async def _found(self, command: commands.Command) -> _Seat:
-        """A device that the registry did not tell us of yet, or one that does not exist."""
+        """A device that the registry did not tell us of yet, or one that does not exist.
+
+        Raises Rejected for one of another partition: its session has another owner.
+        """
+        if partition_of(command.device, subjects.COMMAND_PARTITIONS) != self.number:
+            raise Rejected("VALIDATION_ERROR", f"{command.device} does not belong to partition {self.number}")
         key = key_of(command.tenant, command.device)
         entry = await self._devices.fetch(key)
         if key in self._seats:
