@@ -56,15 +56,21 @@ class RemoteError(Exception):
 
 
 class RemoteEngine:
-    """A neonize engine that trusts the emulator. `folder` is its device store, `log` takes what the process prints."""
+    """A neonize engine that trusts the emulator, with all that it keeps and prints in `folder`.
+
+    Another `proxy` than the emulator's must lead to it in the end, and be on loopback.
+    """
 
     name = "neonize"
 
-    def __init__(self, emulator: EmulatorProcess, folder: Path, *, ack_timeout_s: float = ACK_TIMEOUT_S) -> None:
+    def __init__(
+        self, emulator: EmulatorProcess, folder: Path, *, ack_timeout_s: float = ACK_TIMEOUT_S, proxy: str | None = None
+    ) -> None:
         self.folder = folder / "devices"
         self._files = folder / "files"
         self._log = folder / "engine.log"
         self._emulator = emulator
+        self._proxy = proxy or emulator.address.proxy
         self._ack_timeout_s = ack_timeout_s
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -84,7 +90,7 @@ class RemoteEngine:
         settings = EngineSettings(
             folder=str(self.folder),
             files=str(self._files),
-            proxy=self._emulator.address.proxy,
+            proxy=self._proxy,
             ack_timeout_s=self._ack_timeout_s,
         )
         program = [sys.executable, "-m", "tests.support.remote_engine.process", msgspec.json.encode(settings).decode()]
@@ -97,7 +103,8 @@ class RemoteEngine:
                 cwd=self._emulator.cwd,
                 limit=MAX_LINE_BYTES,
             )
-        self._reading = asyncio.create_task(self._read())
+        assert self._process.stdout is not None
+        self._reading = asyncio.create_task(self._read(self._process.stdout))
         await self.call(None, "start")
         self.capabilities = await self.call(frozenset[Capability], "capabilities")
 
@@ -177,10 +184,8 @@ class RemoteEngine:
     def closed(self, number: int) -> None:
         self._open.pop(number, None)
 
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        while line := await self._process.stdout.readline():
+    async def _read(self, said_by: asyncio.StreamReader) -> None:
+        while line := await said_by.readline():
             said = msgspec.json.decode(line, type=Said)
             if isinstance(said, Heard):
                 self._hear(said)

@@ -1,0 +1,252 @@
+"""What ends a process elsewhere, or stalls it, does not here; and what a killed process held comes back."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+from kurir.contracts.content import Text
+from kurir.session_node.engines.engine import NotConnected
+from tests.contract.engine.worlds import Watched, a_spec
+from tests.contract.neonize.people import VERA, VERA_JID, Person
+from tests.support.conditions import until
+from tests.support.remote_engine.engine import RemoteEngine, RemoteError
+from tests.support.whatsapp_emulator.client import EmulatorClient
+from tests.support.whatsapp_emulator.process import EmulatorProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CROWD = 8
+CYCLES = 20
+BURST = 5000
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shard(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RemoteEngine]:
+    """A process of its own: these tests end processes."""
+    started = RemoteEngine(emulator, tmp_path_factory.mktemp("shard"))
+    await started.start()
+    try:
+        yield started
+    finally:
+        await started.end()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def linked_crowd(shard: RemoteEngine, emulator: EmulatorProcess) -> list[Person]:
+    people = [Person(f"crowd{n}", f"62833300000{n}") for n in range(CROWD)]
+    await asyncio.gather(*(person.link(shard, emulator.client) for person in people))
+    return people
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def crowd(linked_crowd: list[Person], shard: RemoteEngine, whatsapp: EmulatorClient) -> list[Person]:
+    """People whose sessions are all open."""
+    if not shard.is_running:
+        await shard.start()
+        await asyncio.gather(*(person.open(shard) for person in linked_crowd))
+    return linked_crowd
+
+
+async def test_sessions_that_come_and_go_while_others_send_end_no_process(
+    shard: RemoteEngine, crowd: list[Person]
+) -> None:
+    goers, senders = crowd[: CROWD // 2], crowd[CROWD // 2 :]
+    is_over = asyncio.Event()
+
+    async def come_and_go(person: Person) -> None:
+        for _ in range(CYCLES):
+            await person.session.close()
+            await person.open(shard)
+
+    async def send(person: Person) -> int:
+        count = 0
+        while not is_over.is_set():
+            await person.send(VERA_JID, f"text {count}")
+            await person.session.contacts()
+            count += 1
+        return count
+
+    sending = [asyncio.create_task(send(person)) for person in senders]
+    await asyncio.gather(*map(come_and_go, goers))
+    is_over.set()
+    assert all(count > 0 for count in await asyncio.gather(*sending))
+    assert shard.is_running
+
+
+async def test_a_killed_shards_sessions_open_again_from_their_stores(
+    shard: RemoteEngine, crowd: list[Person], whatsapp: EmulatorClient, record_property: Callable[[str, object], None]
+) -> None:
+    async def send_until_killed(person: Person) -> None:
+        with contextlib.suppress(RemoteError):
+            while True:
+                await person.send(VERA_JID, "amid the load")
+
+    load = [asyncio.create_task(send_until_killed(person)) for person in crowd]
+    mark = await whatsapp.mark()
+    await whatsapp.until_journal("message.read", after=mark, count=5 * CROWD, within_s=30)
+    await shard.kill()
+    killed_at = time.monotonic()
+    await asyncio.gather(*load)
+    for person in crowd:
+        await whatsapp.until_offline(person.device)
+        await whatsapp.say(VERA, person.phone, "while you were away")
+    await shard.start()
+    await asyncio.gather(*(person.open(shard) for person in crowd))
+    record_property("open_again_s", round(time.monotonic() - killed_at, 2))
+    for person in crowd:
+        assert person.watched.last("connected").phone == person.phone
+        await person.until_text("while you were away")
+        sent = await person.send(VERA_JID, "back again")
+        await whatsapp.until_read(VERA, sent.whatsapp_id)
+
+
+async def test_a_device_without_keys_is_logged_out_and_its_process_lives(
+    shard: RemoteEngine, crowd: list[Person]
+) -> None:
+    watched = Watched()
+    await shard.open(a_spec("stranger", jid="628333999999:1@s.whatsapp.net"), watched)
+    out = await watched.until_state("logged_out")
+    assert out.detail is not None
+    assert "not in the store" in out.detail
+    assert await crowd[0].send(VERA_JID, "still here")
+
+
+async def test_a_device_that_was_unlinked_asks_for_no_new_pairing(
+    shard: RemoteEngine, crowd: list[Person], whatsapp: EmulatorClient
+) -> None:
+    person = Person("unlinked", "628333000099")
+    await person.link(shard, whatsapp)
+    await whatsapp.remove(person.device)
+    await person.watched.until_state("logged_out")
+    mark, watched = await whatsapp.mark(), Watched()
+    await shard.open(person.spec, watched)
+    await watched.until_state("logged_out")
+    assert watched.states() == ["connecting", "logged_out"]
+    assert not await whatsapp.journal("connection.pairing", after=mark)
+    assert await crowd[0].send(VERA_JID, "still here")
+
+
+async def test_a_pairing_that_is_given_up_leaves_no_process(shard: RemoteEngine, crowd: list[Person]) -> None:
+    async def children() -> int:
+        listing = await asyncio.create_subprocess_exec(
+            "pgrep", "-P", str(shard.pid), "-f", "pairing_process", stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await listing.communicate()
+        return len(out.split())
+
+    watched = Watched()
+    session = await shard.open(a_spec("given-up"), watched)
+    await watched.until_state("qr")
+    assert await children() == 1
+    await session.close()
+
+    async def is_gone() -> bool:
+        return await children() == 0
+
+    await until("the pairing process is gone", is_gone)
+
+
+async def test_a_code_that_nobody_scans_runs_out_and_the_next_one_can_be_scanned(
+    shard: RemoteEngine, crowd: list[Person], whatsapp: EmulatorClient
+) -> None:
+    await whatsapp.set_faults(qr_refs=1)
+    person = Person("slow", "628333000098")
+    await shard.open(person.spec, person.watched)
+    await person.watched.until_state("qr")
+    ended = await person.watched.until_state("disconnected", within_s=60)
+    assert ended.reason == "qr_timeout"
+    await whatsapp.reset_faults()
+    person.watched = Watched()
+    await person.link(shard, whatsapp)
+    assert await person.send(VERA_JID, "at last")
+
+
+async def test_a_burst_of_thousands_is_received_whole_and_in_order_and_holds_up_nobody(
+    whatsapp: EmulatorClient, crowd: list[Person]
+) -> None:
+    busy, other = crowd[0], crowd[1]
+    busy.watched.seen.clear()
+    bursting = asyncio.create_task(whatsapp.say_many(VERA, busy.phone, "burst {n}", count=BURST))
+    await busy.until_text("burst 0")
+    await other.send(VERA_JID, "echo anybody there?")
+    await other.until_text("anybody there?")
+    arrived = len(busy.watched.received())
+    ids = await bursting
+    await until("all have come", lambda: len(busy.watched.received()) >= BURST, within_s=90)
+    assert [r.whatsapp_id for r in busy.watched.received()] == ids
+    assert busy.watched.received()[-1].content == Text(text=f"burst {BURST - 1}")
+    assert arrived < BURST, "the other session had to wait for the burst's end"
+
+
+class Tunnel:
+    """A way to the emulator's proxy that can be made to hang: it takes connections and says nothing."""
+
+    def __init__(self, proxy: str) -> None:
+        self.hangs = False
+        self.hanging: list[asyncio.StreamWriter] = []
+        self._to = int(proxy.rpartition(":")[2])
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+
+    def let_go(self) -> None:
+        """Hang no longer."""
+        self.hangs = False
+        for writer in self.hanging:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.hangs:
+            self.hanging.append(writer)
+            await reader.read()
+        else:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer), return_exceptions=True)
+        writer.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def test_a_dial_that_hangs_holds_up_neither_others_nor_its_own_end(
+    emulator: EmulatorProcess, whatsapp: EmulatorClient, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    tunnel = Tunnel(emulator.address.proxy)
+    port = await tunnel.start()
+    await whatsapp.open_door(port)
+    shard = RemoteEngine(emulator, tmp_path_factory.mktemp("hung"), proxy=f"http://127.0.0.1:{port}")
+    await shard.start()
+    try:
+        lucky, unlucky = Person("lucky", "628333000090"), Person("unlucky", "628333000091")
+        await asyncio.gather(lucky.link(shard, whatsapp), unlucky.link(shard, whatsapp))
+        await unlucky.session.close()
+        tunnel.hangs = True
+        unlucky.watched = Watched()
+        session = await shard.open(unlucky.spec, unlucky.watched)
+        await until("the dial hangs", lambda: bool(tunnel.hanging))
+        assert await lucky.send(VERA_JID, "meanwhile")
+        with pytest.raises(NotConnected):
+            await unlucky.send(VERA_JID, "not yet")
+        await asyncio.wait_for(session.close(), 40)
+        assert await lucky.send(VERA_JID, "and after")
+        tunnel.let_go()
+        await unlucky.open(shard)
+        assert await unlucky.send(VERA_JID, "at last")
+    finally:
+        await shard.end()
+        tunnel.stop()
