@@ -15,6 +15,8 @@ from kurir.runtime.settlement import Handler
 
 STOP_WITHIN_S: Final = 17.0  # the longest attempt and its record; the grace period is longer
 
+QUEUE_PER_ENDPOINT: Final = 128
+
 
 class DeliveryWorkers:
     """Works all partitions from `start` to `stop`."""
@@ -48,6 +50,8 @@ class DeliveryWorkers:
                 handle=handle,
                 ack_wait_s=streams.DELIVERY_ACK_WAIT_S,
                 concurrency_per_key=self._in_flight_per_endpoint,
+                # Deep enough for a burst of one endpoint: each delivery that goes through its lane is stored twice.
+                queue_per_key=QUEUE_PER_ENDPOINT,
                 is_exclusive=False,
             )
             for partition in range(subjects.DELIVERY_PARTITIONS)
