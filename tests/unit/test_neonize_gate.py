@@ -153,6 +153,9 @@ class Noting:
     def download(self, client: bytes, message: bytes) -> bytes:
         return self.send_message(client, message, b"")
 
+    def ask(self, client: bytes, function: str, arguments: tuple[bytes | int, ...]) -> bytes:
+        return self.send_message(client, function.encode(), b"")
+
     def pair_phone(self, client: bytes, params: bytes) -> bytes:
         return self.send_message(client, params, b"")
 
