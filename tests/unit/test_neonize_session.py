@@ -366,3 +366,19 @@ async def test_a_spec_whose_jid_is_no_jid_says_so(engine: NeonizeEngine, watched
     await engine.open(SessionSpec(tenant="t1", device="d1", name="K", jid="nonsense"), watched)
     failed = await watched.until_state("disconnected")
     assert failed.reason == "engine_error"
+
+
+async def test_large_media_waits_for_room_and_small_media_does_not() -> None:
+    transfers = sending.Transfers(at_once=1)
+    entered = list[str]()
+
+    async def transfer(name: str, size: int) -> None:
+        async with transfers.room(size):
+            entered.append(name)
+
+    async with transfers.room(sending.LARGE_BYTES):
+        waiting = asyncio.create_task(transfer("large", sending.LARGE_BYTES))
+        await asyncio.wait_for(transfer("small", 1000), 5)
+        assert entered == ["small"]
+    await asyncio.wait_for(waiting, 5)
+    assert entered == ["small", "large"]

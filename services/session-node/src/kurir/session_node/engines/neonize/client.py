@@ -38,7 +38,13 @@ from kurir.session_node.engines.neonize.media_forms import MediaForms
 from kurir.session_node.engines.neonize.pairing import PairingFailed, PairingOrder, pair
 from kurir.session_node.engines.neonize.quiet import Quiet
 from kurir.session_node.engines.neonize.requesting import Requests
-from kurir.session_node.engines.neonize.sending import ACK_TIMEOUT_S, MAX_MEDIA_BYTES, MEDIA_TIMEOUT_S, Sender
+from kurir.session_node.engines.neonize.sending import (
+    ACK_TIMEOUT_S,
+    MAX_MEDIA_BYTES,
+    MEDIA_TIMEOUT_S,
+    Sender,
+    Transfers,
+)
 from kurir.session_node.engines.neonize.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -104,6 +110,7 @@ class NeonizeEngine:
         self.workers = Workers(max_sessions + CALLS_HEADROOM)
         self.gate = Gate(self.workers)
         self.forms = MediaForms(self.workers.run)
+        self.transfers = Transfers()
         self.pairings = asyncio.Semaphore(PAIRINGS_AT_ONCE)
         self._load = load
         self._library: Library | None = None
@@ -167,6 +174,7 @@ class NeonizeSession:
         self, engine: NeonizeEngine, spec: SessionSpec, report: Report, former: "NeonizeSession | None" = None
     ) -> None:
         self.key = (spec.tenant, spec.device)
+        self.transfers = engine.transfers
         self._engine = engine
         self._spec = spec
         self._report = report
@@ -186,6 +194,7 @@ class NeonizeSession:
             engine.capabilities,
             self._people,
             engine.forms,
+            engine.transfers,
             self._quiet,
             self._require_link,
             self._finish_link,
@@ -450,6 +459,7 @@ class NeonizeAttachment:
     async def chunks(self) -> AsyncIterator[bytes]:
         if (self.size or 0) > MAX_MEDIA_BYTES:
             raise MediaFailed("media_refused", f"{self.size} bytes are more than {MAX_MEDIA_BYTES}")
-        data = await self._session.fetch(self._message)
-        for start in range(0, len(data), CHUNK_BYTES):
-            yield data[start : start + CHUNK_BYTES]
+        async with self._session.transfers.room(self.size or MAX_MEDIA_BYTES):
+            data = await self._session.fetch(self._message)
+            for start in range(0, len(data), CHUNK_BYTES):
+                yield data[start : start + CHUNK_BYTES]

@@ -34,7 +34,20 @@ MEDIA_TIMEOUT_S = 180.0
 TYPING_CALL_TIMEOUT_S = 10.0
 MAX_TYPING_S = 25.0
 MAX_MEDIA_BYTES = 100 * 1024 * 1024  # the library takes and gives media whole, in memory
+LARGE_BYTES = 1024 * 1024
+LARGE_AT_ONCE = 8
 SENT_REMEMBERED = 1000
+
+
+class Transfers:
+    """Large media that is in memory at once, over all sessions of the process; small media is never held up."""
+
+    def __init__(self, at_once: int = LARGE_AT_ONCE) -> None:
+        self._large = asyncio.Semaphore(at_once)
+
+    def room(self, size: int) -> contextlib.AbstractAsyncContextManager[None]:
+        """Enter before media of `size` bytes is read, leave when it is forgotten."""
+        return self._large if size >= LARGE_BYTES else contextlib.nullcontext()
 
 
 class Sender:
@@ -48,6 +61,7 @@ class Sender:
         capabilities: frozenset[Capability],
         people: AddressBook,
         forms: MediaForms,
+        transfers: Transfers,
         quiet: Quiet,
         require_link: Callable[[], Link],
         give_up: Callable[[str], None],
@@ -59,6 +73,7 @@ class Sender:
         self._capabilities = capabilities
         self._people = people
         self._forms = forms
+        self._transfers = transfers
         self._quiet = quiet
         self._require_link = require_link
         self._give_up = give_up
@@ -86,10 +101,12 @@ class Sender:
         # whatsmeow holds a lock while it waits for an ack; waiting here keeps one slow send from adding up to minutes.
         async with self._my_turn():
             upload, form = None, None
-            if media_of(order.content) is not None:
-                form = await self._forms.form(order.content, *await self._read(order.media))
-                upload = await self._upload(link, form, to_whatsapp.MEDIA_TYPE[type(order.content)])
-                form = msgspec.structs.replace(form, data=b"")  # uploaded; the rest of the send may take a while
+            media = media_of(order.content)
+            if media is not None:
+                async with self._transfers.room(media.size):
+                    form = await self._forms.form(order.content, *await self._read(order.media))
+                    upload = await self._upload(link, form, to_whatsapp.MEDIA_TYPE[type(order.content)])
+                    form = msgspec.structs.replace(form, data=b"")  # uploaded; the rest of the send may take a while
             message = to_whatsapp.message(
                 order.content, upload=upload, form=form, quote=order.quote, mentions=order.mentions
             ).SerializeToString()
