@@ -141,3 +141,18 @@ async def test_the_command_line_says_in_a_sentence_what_is_wrong(api: Api, nats_
     await command_line(nats_server.url, "tenant", "create", "A", "--id", "same")
     again = await command_line(nats_server.url, "tenant", "create", "B", "--id", "same")
     assert again.exit_code == 1
+
+
+async def test_a_key_made_at_one_replica_is_good_at_another_at_once(api: Api, nats_server: NatsServer) -> None:
+    async with running_api(nats_server.url) as other:
+        for _ in range(20):
+            made = (await api.operator.post("/tenants", json={"name": "Tenant"})).json()
+            key = (await api.operator.post(f"/tenants/{made['id']}/keys")).json()["apiKey"]
+            answer = await Client(other.http, key).get("/auth/me")
+            assert (answer.status_code, answer.json().get("id")) == (200, made["id"])
+
+
+async def test_a_wrong_key_is_refused_again_and_again(api: Api) -> None:
+    for _ in range(3):
+        answer = await Client(api.http, "f" * 64).get("/auth/me")
+        assert (answer.status_code, answer.json()["code"]) == (401, "INVALID_API_KEY")

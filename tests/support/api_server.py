@@ -45,7 +45,9 @@ class Api:
 
     async def tenant(self, **settings: Any) -> "Client":
         """A new tenant's client."""
-        made = (await self.operator.post("/tenants", json={"name": "Tenant", **settings})).json()
+        answer = await self.operator.post("/tenants", json={"name": "Tenant", **settings})
+        assert answer.status_code == 201, answer.text
+        made = answer.json()
         key = (await self.operator.post(f"/tenants/{made['id']}/keys")).json()
         client = Client(self.http, key["apiKey"])
         client.id = made["id"]

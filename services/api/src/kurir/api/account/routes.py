@@ -33,6 +33,7 @@ async def show_account(
     authenticator: NamedDependency[Authenticator],
 ) -> Account:
     """The account of the key that you send; the way to see whether a key is good."""
+    await authenticator.learn(request.scope["headers"])
     who = authenticator.anyone(request.scope["headers"])
     if who.tenant is None:
         return Account(id=who.key.id, email=None, name=who.key.name, plan="operator", created_at=who.key.created_at)
@@ -47,6 +48,7 @@ async def rotate_key(
     tenants: NamedDependency[Tenants],
 ) -> NewApiKey:
     """A new key in place of the one that you send, which ends at once."""
+    await authenticator.learn(request.scope["headers"])
     who = authenticator.anyone(request.scope["headers"])
     return NewApiKey(api_key=await tenants.rotate_key(who.key, who.digest))
 

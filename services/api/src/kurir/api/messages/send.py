@@ -70,6 +70,7 @@ def _handler(parts: Parts, request_type: type[SendRequest]) -> Callable[[Scope, 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # type: ignore[typeddict-item]
             raise Problem("METHOD_NOT_ALLOWED", headers={"Allow": "POST"})
+        await parts.authenticator.learn(scope["headers"])
         caller = parts.authenticator.tenant(scope["headers"])
         key = _header(scope, b"idempotency-key")
         content_type = _header(scope, b"content-type") or ""
