@@ -24,7 +24,7 @@ from benchmarks.machine import nats_server, process, service
 from kurir.runtime import topology
 from kurir.runtime.broker import Bus
 from kurir.runtime.secrets import new_master_key
-from tests.support.nats_server import free_port
+from tests.support.server_process import free_port
 
 CONNECTIONS = 64
 DEVICES = 128  # a device's backlog is bounded at 10,000, and nobody works it here

@@ -32,7 +32,7 @@ from benchmarks.sink import sink
 from benchmarks.tenant import DRAINED_WITHIN_S, Task, Told, tenant
 from kurir.contracts import streams
 from kurir.runtime.broker import Bus
-from tests.support.nats_server import free_port
+from tests.support.server_process import free_port
 from tests.system.live_system import Client, LiveSystem
 from tests.system.tenancy import a_connected_device, a_tenant
 

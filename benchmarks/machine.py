@@ -15,7 +15,8 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 
-from tests.support.nats_server import NatsServer, free_port
+from tests.support.nats_server import NatsServer
+from tests.support.server_process import free_port
 
 READY_WITHIN_S = 60.0
 STOPPED_WITHIN_S = 20.0

@@ -8,7 +8,7 @@ from kurir.runtime import mongo as mongo_module
 from kurir.runtime.mongo import Driver, Index, Mongo, MongoUnavailable
 from tests.support.conditions import until
 from tests.support.mongo_server import MongoServer
-from tests.support.nats_server import free_port
+from tests.support.server_process import free_port
 
 
 async def answers(mongo: Mongo) -> bool:

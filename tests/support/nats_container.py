@@ -13,7 +13,7 @@ from pathlib import Path
 
 from testcontainers.core.container import DockerContainer
 
-from tests.support.nats_server import STARTED_WITHIN_S, NatsServer
+from tests.support.nats_server import NatsServer
 
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose.yaml"
 
@@ -58,8 +58,8 @@ class NatsContainer(NatsServer):
             await asyncio.to_thread(self._container.start)
             self._is_created = True
         self._is_up = True
-        deadline = time.monotonic() + STARTED_WITHIN_S
-        while not await self._greets():
+        deadline = time.monotonic() + self.started_within_s
+        while not await self.answers():
             assert time.monotonic() < deadline, f"nats-server did not answer in time:\n{self.log()}"
             await asyncio.sleep(0.05)
 

@@ -18,7 +18,7 @@ from kurir.cli.embedded import servers, service_environment, services
 from kurir.cli.processes import ManagedProcess
 from kurir.cli.settings import UpSettings
 from kurir.runtime.settings import load
-from tests.support.nats_server import free_port
+from tests.support.server_process import free_port
 
 
 class LiveSystem:

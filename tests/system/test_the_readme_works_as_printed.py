@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.conditions import until
-from tests.support.nats_server import free_port
+from tests.support.server_process import free_port
 from tests.system.live_system import four_free_ports
 
 ROOT = Path(__file__).parents[2]
