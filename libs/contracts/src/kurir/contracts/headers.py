@@ -36,6 +36,9 @@ SCHEDULE_TARGET: Final = "Nats-Schedule-Target"
 ORIGIN_SEQUENCE: Final = "Kurir-Origin-Sequence"
 """Stream sequence that a message in a lane had when it was first published."""
 
+ORIGIN_SUBJECT: Final = "Kurir-Origin-Subject"
+"""Subject that a message in a lane had when it was first published."""
+
 DEAD_REASON: Final = "Kurir-Dead-Reason"
 """Why a message in DEAD was given up: a code of `errors` and a detail."""
 

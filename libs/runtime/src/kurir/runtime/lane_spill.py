@@ -15,7 +15,6 @@ from kurir.runtime.broker import BacklogFull, Bus, Incoming, Outgoing, PubAck, P
 from kurir.runtime.keyed_work import Held, KeyWork
 from kurir.runtime.logs import get
 from kurir.runtime.publishing import PIPELINE
-from kurir.runtime.settlement import ORIGIN_SUBJECT
 
 log = get("kurir.lanes")
 
@@ -86,5 +85,5 @@ def spilled(message: Incoming, lane_subject: str) -> Outgoing:
     """The message as it goes into its lane: same body and headers, and where it came from."""
     kept = {name: value for name, value in message.headers.items() if not name.startswith("Nats-")}
     kept[headers.ORIGIN_SEQUENCE] = str(message.stream_seq)
-    kept[ORIGIN_SUBJECT] = message.subject
+    kept[headers.ORIGIN_SUBJECT] = message.subject
     return Outgoing(lane_subject, message.data, f"lane:{message.stream}:{message.stream_seq}", kept)

@@ -29,9 +29,6 @@ LONGEST_DELAY_S: Final = 60.0
 BROKER_AWAY_DELAY_S: Final = 1.0
 DEAD_LETTER_AGAIN_S: Final = 5.0
 
-ORIGIN_SUBJECT: Final = "Kurir-Origin-Subject"
-"""Subject that a message in a lane had when it was first published."""
-
 
 class Retry(Exception):
     """The world is busy: the same message again after `delay_s`. Not counted: it may be retried for ever."""
@@ -149,7 +146,7 @@ async def dead_letter(bus: Bus, message: Incoming, rejected: Rejected) -> None:
 
     Raises PublishError when that was not confirmed.
     """
-    subject = message.headers.get(ORIGIN_SUBJECT, message.subject)
+    subject = message.headers.get(headers.ORIGIN_SUBJECT, message.subject)
     sequence = message.headers.get(headers.ORIGIN_SEQUENCE, str(message.stream_seq))
     kept = {name: value for name, value in message.headers.items() if not name.startswith("Nats-")}
     kept[headers.DEAD_REASON] = " ".join(str(rejected).split())[:1000]
