@@ -9,10 +9,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import httpx
+import msgspec
 
 from tests.support.conditions import until
 from tests.support.whatsapp_emulator.address import EmulatorAddress
 from tests.support.whatsapp_emulator.journal import Entry
+from tests.support.whatsapp_emulator.provision import DeviceKeys, Provided
 
 CALL_TIMEOUT_S = 30.0
 
@@ -41,6 +43,11 @@ class EmulatorClient:
         """Type a code into the phone; returns the device's name when it is linked."""
         answer = await self._call("POST", "/code", {"phone": phone, "code": code, "name": name})
         return str(answer["device"])
+
+    async def provide(self, phone: str, keys: DeviceKeys) -> Provided:
+        """Let a device be linked that nobody ever paired; see provision.py."""
+        answer = await self._call("POST", f"/accounts/{phone}/devices", msgspec.to_builtins(keys))
+        return msgspec.convert(answer, Provided)
 
     # --- contacts ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from tests.support.whatsapp_emulator.http import Answer, Request, json_answer
 from tests.support.whatsapp_emulator.jid import Jid
 from tests.support.whatsapp_emulator.media_host import MediaGone
 from tests.support.whatsapp_emulator.pairing import PairingFailed
+from tests.support.whatsapp_emulator.provision import DeviceKeys, provide
 from tests.support.whatsapp_emulator.stanza import Stanza, leaf, parent
 
 Body = TypeVar("Body")
@@ -135,6 +136,9 @@ class Control:
                     emulator.directory.named(phone), to, is_typing=typing.is_typing, is_voice=typing.is_voice
                 )
                 return json_answer({})
+            case ("POST", "accounts", phone, "devices"):
+                account = emulator.directory.account(phone)
+                return json_answer(provide(account, _body(request, DeviceKeys)))
             case ("POST", "accounts", phone, "call"):
                 to = emulator.directory.named(_body(request, Call).to)
                 return json_answer({"call": emulator.phones.call(emulator.directory.named(phone), to)})

@@ -73,9 +73,13 @@ class NeonizeClients:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         return await asyncio.wait_for(answer, CALL_TIMEOUT_S)
 
+    def file(self, client: str) -> Path:
+        """Where a client's keys are."""
+        return self._folder / f"{client}.db"
+
     def database(self, client: str) -> str:
         """The library appends "?_foreign_keys=on" to the name. Not waiting for the disk makes pairing much faster."""
-        return f"{self._folder}/{client}.db?_journal_mode=WAL&_synchronous=OFF&_foreign_keys=on&x="
+        return f"{self.file(client)}?_journal_mode=WAL&_synchronous=OFF&_foreign_keys=on&x="
 
     async def open(self, client: str) -> None:
         """Log in with the keys of an earlier pairing, and wait until it is connected."""

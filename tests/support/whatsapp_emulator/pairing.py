@@ -190,7 +190,7 @@ class Pairing:
             signed_prekey=SignedPrekey(registration.eSkeyID, registration.eSkeyVal, registration.eSkeySig),
         )
         success = [
-            leaf("device-identity", _signed_identity(account.identity, device.number, identity, secret)),
+            leaf("device-identity", _sealed(signed_identity(account.identity, device.number, identity), secret)),
             Stanza("device", {"jid": device.pn, "lid": device.lid}),
             Stanza("platform", {"name": "android"}),
         ]
@@ -205,15 +205,20 @@ class Pairing:
         return iq_id
 
 
-def _signed_identity(account: KeyPair, key_index: int, identity: bytes, secret: bytes) -> bytes:
+def signed_identity(account: KeyPair, key_index: int, identity: bytes) -> bytes:
+    """What the phone signs for a device that it links: an ADVSignedDeviceIdentity, which the device signs, too."""
     details = adv.ADVDeviceIdentity(rawID=secrets.randbits(24), timestamp=now(), keyIndex=key_index).SerializeToString()
-    signed = adv.ADVSignedDeviceIdentity(
+    signed: bytes = adv.ADVSignedDeviceIdentity(
         details=details,
         accountSignatureKey=account.public,
         accountSignature=account.sign(ACCOUNT_SIGNATURE + details + identity),
     ).SerializeToString()
+    return signed
+
+
+def _sealed(identity: bytes, secret: bytes) -> bytes:
     sealed: bytes = adv.ADVSignedDeviceIdentityHMAC(
-        details=signed, HMAC=hmac.digest(secret, signed, "sha256")
+        details=identity, HMAC=hmac.digest(secret, identity, "sha256")
     ).SerializeToString()
     return sealed
 
