@@ -30,7 +30,8 @@ from kurir.session_node.engines.engine import (
     StateChanged,
 )
 from kurir.session_node.meters import Meters
-from kurir.session_node.session import DeviceSession, Shared
+from kurir.session_node.session import DeviceSession
+from kurir.session_node.shared import Shared
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import FRIEND, TENANT, Gateway

@@ -21,7 +21,8 @@ from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.settlement import Rejected, Retry
 from kurir.runtime.tracing import traceparent_of
 from kurir.session_node.outbound import Hold, Outbound
-from kurir.session_node.session import DeviceSession, Shared
+from kurir.session_node.session import DeviceSession
+from kurir.session_node.shared import Shared
 
 log = structlog.get_logger(__name__)
 

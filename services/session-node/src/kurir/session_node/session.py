@@ -1,41 +1,30 @@
 """One device at one owner: keeps the connection as the tenant wants it and tells what the engine observes.
 
 Guarantees: one engine session at a time; connect and close never overlap; what the engine reports becomes events in the
-same order; a report is held in memory until the stream has it. When events cannot be stored and WAITING_LIMIT of them
-wait, the connection is closed, so that WhatsApp keeps what comes, and opened again when all are stored.
+same order (`reports`). When events cannot be stored and WAITING_LIMIT of them wait, the connection is closed, so that
+WhatsApp keeps what comes, and opened again when all are stored.
 Not guaranteed: what the engine took from WhatsApp and had not reported when the process died.
 """
 
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import structlog
 
-from kurir.contracts import events, subjects
-from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged
 from kurir.contracts.records import Device, Session
 from kurir.contracts.states import Reason
-from kurir.contracts.streams import EVENTS
-from kurir.runtime.broker import Bus, PublishError, PublishRefused
 from kurir.runtime.lease import Lease
-from kurir.runtime.objects import ObjectStore
-from kurir.runtime.registry import KeyExists, Registry, RevisionConflict, key_of
 from kurir.session_node.desired import PATIENCE_S, Standing, next_step, retry_pause_s, stays
-from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import (
     Capability,
     EngineSession,
     NotConnected,
     Observation,
-    ReceiptSeen,
-    Received,
     Scans,
     SendOrder,
     Sent,
@@ -43,36 +32,20 @@ from kurir.session_node.engines.engine import (
     StateChanged,
 )
 from kurir.session_node.event_log import EventLog
-from kurir.session_node.inbound import connection_event, message_event, receipt_event, session_after, stored_content
-from kurir.session_node.meters import Meters
+from kurir.session_node.inbound import connection_event, session_after
 from kurir.session_node.pacing import Pace
-from kurir.session_node.receipts import LOOK_BACK_EVENTS, LOOK_BACK_S, SentMessages
+from kurir.session_node.receipts import SentMessages
+from kurir.session_node.reports import WAITING_LIMIT, Reports
+from kurir.session_node.session_record import SessionRecord
+from kurir.session_node.shared import Shared
+from kurir.session_node.tasks import ended
 
 log = structlog.get_logger(__name__)
 
-WAITING_LIMIT = 5_000  # reports, about 1 kB each; at 1,000 messages/s of one device five seconds without the stream
-DROP_LIMIT = 2 * WAITING_LIMIT  # what an engine that is being closed may still bring
-BATCH = 256
 CONNECTING_PATIENCE_S = 90.0  # WhatsApp's own time-outs are 75 s
 CLOSE_TIMEOUT_S = 10.0
 SEND_GRACE_S = 10.0  # a wanted close waits so long for the send under way; longest seen 11 s
-SEND_WAIT_S = 5.0  # engines tell of a receipt after its send has returned; then its outcome is stored in milliseconds
 UNLINK_WAIT_S = 20.0  # a device that is to be unlinked is connected for it
-SAVE_PAUSE_S = 0.5
-NEVER = datetime.fromtimestamp(0, UTC)
-
-
-class Shared(NamedTuple):
-    """What all sessions of a shard share."""
-
-    bus: Bus
-    media: ObjectStore
-    sessions: Registry[Session]
-    engines: EngineRoom
-    meters: Meters
-    node: str
-    shard: str
-    inbound_media_max_bytes: int
 
 
 class DeviceSession:
@@ -95,15 +68,12 @@ class DeviceSession:
         self.lease = lease
         self._shared = shared
         self._on_change = on_change
-        self._key = key_of(tenant, device_id)
-        self._record = shared.sessions.get(self._key) or Session(
-            device=device_id, tenant=tenant, state="disconnected", at=NEVER
-        )
+        self._record = SessionRecord(tenant, device_id, shared, lease)
         self._standing = Standing(
-            state=self._record.state,
-            reason=self._record.reason,
-            generation=self._record.generation,
-            banned_until=self._record.banned_until,
+            state=self._record.now.state,
+            reason=self._record.now.reason,
+            generation=self._record.now.generation,
+            banned_until=self._record.now.banned_until,
         )
         self._engine_name = device.engine if device is not None else None
         self._is_identified = False
@@ -121,12 +91,9 @@ class DeviceSession:
         self._stopping = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._reconciling: asyncio.Task[None] | None = None
-        self._waiting: deque[ConnectionUpdate | Received | ReceiptSeen] = deque()
-        self._pumping: asyncio.Task[None] | None = None
-        self._unsaved: Session | None = None
-        self._saving: asyncio.Task[None] | None = None
         self._no_send = asyncio.Event()
         self._no_send.set()
+        self._reports = Reports(tenant, device_id, shared, self.log, self.sent, self._no_send, self._all_stored)
 
     # What outbound asks
 
@@ -199,10 +166,10 @@ class DeviceSession:
 
     def backlog_changed(self, *, is_full: bool) -> None:
         """So many messages wait that the api is to accept no more, or room has been made."""
-        if self._record.is_backlog_full != is_full:
+        if self._record.now.is_backlog_full != is_full:
             log.info("session.backlog", device=self.device_id, is_full=is_full)
-            self._record = msgspec.structs.replace(self._record, is_backlog_full=is_full)
-            self._save(self._record)
+            self._record.now = msgspec.structs.replace(self._record.now, is_backlog_full=is_full)
+            self._record.save()
 
     async def stop(self, *, is_lost: bool) -> None:
         """Close the connection and return when everything it reported is stored.
@@ -221,19 +188,9 @@ class DeviceSession:
             await self._put_away(grace_s=0.0)
         if was_open and not is_lost and not self._standing.has_ended:
             self._observe(StateChanged(state="disconnected", reason="moved"))
-        await self._ended(self._reconciling)
-        await self._ended(self._pumping)
-        await self._ended(self._saving)
-
-    async def _ended(self, task: "asyncio.Task[None] | None") -> None:
-        """Wait for the end of our own task; when the wait is cancelled, so is the task."""
-        if task is None:
-            return
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
+        await ended(self._reconciling)
+        await self._reports.stored()
+        await self._record.saved()
 
     # The engine's reports
 
@@ -243,14 +200,15 @@ class DeviceSession:
         if isinstance(observation, StateChanged):
             self._state_changed(observation)
             return
-        if len(self._waiting) >= DROP_LIMIT:
-            self._shared.meters.observations_dropped.add()
-            log.error("session.observation_dropped", device=self.device_id, waiting=len(self._waiting))
-            return
-        self._take(observation)
-        if len(self._waiting) >= WAITING_LIMIT and not self._standing.is_choked:
-            log.warning("session.choked", device=self.device_id, waiting=len(self._waiting))
+        self._reports.take(observation)
+        if self._reports.waiting >= WAITING_LIMIT and not self._standing.is_choked:
+            log.warning("session.choked", device=self.device_id, waiting=self._reports.waiting)
             self._standing.is_choked = True
+            self._kick()
+
+    def _all_stored(self) -> None:
+        if self._standing.is_choked:
+            self._standing.is_choked = False
             self._kick()
 
     def _state_changed(self, change: StateChanged) -> None:
@@ -275,7 +233,7 @@ class DeviceSession:
     def _observe(self, change: StateChanged) -> None:
         """Make the change known: as an event, in the session's record, and to commands that wait."""
         self._standing.state, self._standing.reason = change.state, change.reason
-        self._record = self._signed(session_after(self._record, change, datetime.now(UTC)))
+        self._sign(session_after(self._record.now, change, datetime.now(UTC)))
         self._shared.meters.connection_changes.add(state=change.state)
         log.info(
             "session.changed",
@@ -286,88 +244,9 @@ class DeviceSession:
             detail=change.detail,
             epoch=self.lease.token,
         )
-        self._take(connection_event(self._record, change))
-        self._save(self._record)
+        self._reports.tell(connection_event(self._record.now, change))
+        self._record.save()
         self._on_change()
-
-    def _take(self, observation: ConnectionUpdate | Received | ReceiptSeen) -> None:
-        self._waiting.append(observation)
-        if self._pumping is None:
-            self._pumping = asyncio.create_task(self._pump())
-
-    async def _pump(self) -> None:
-        try:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                ready: list[Event] = []
-                for observation in batch:
-                    if isinstance(observation, Received) and observation.attachment is not None:
-                        await self._append(ready)  # a download must not hold what came before it
-                        ready = []
-                    try:
-                        ready += await self._events_of(observation)
-                    except Exception:  # one that we cannot tell must not silence the others
-                        log.exception("session.observation_not_told", device=self.device_id)
-                await self._append(ready)
-        finally:
-            self._pumping = None
-        if self._standing.is_choked:
-            self._standing.is_choked = False
-            self._kick()
-
-    async def _append(self, facts: list[Event]) -> None:
-        if not facts:
-            return
-        try:
-            await self.log.append(*facts)
-        except PublishRefused as error:
-            log.error("session.event_refused", device=self.device_id, ids=[fact.id for fact in facts], error=str(error))
-
-    async def _events_of(self, observation: ConnectionUpdate | Received | ReceiptSeen) -> list[Event]:
-        if isinstance(observation, ConnectionUpdate):
-            return [observation]
-        if isinstance(observation, ReceiptSeen):
-            return await self._receipts(observation)
-        content = await stored_content(
-            self._shared.media, self.tenant, self.device_id, observation, self._shared.inbound_media_max_bytes
-        )
-        return [message_event(self.tenant, self.device_id, observation, content)]
-
-    async def _receipts(self, seen: ReceiptSeen) -> list[Event]:
-        found: list[Event] = []
-        for whatsapp_id in seen.whatsapp_ids:
-            message = self.sent.find(whatsapp_id)
-            if message is None and not self._no_send.is_set():
-                # It may be of the message whose send has not returned yet.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(SEND_WAIT_S):
-                        await self._no_send.wait()
-                message = self.sent.find(whatsapp_id)
-            if message is None and self.sent.should_look_back(time.monotonic()):
-                await self._look_back()
-                message = self.sent.find(whatsapp_id)
-            if message is None:
-                self._shared.meters.unmatched_receipts.add()
-            else:
-                found.append(receipt_event(self.tenant, self.device_id, seen, whatsapp_id, message))
-        return found
-
-    async def _look_back(self) -> None:
-        """Learn from the stream what was sent before us."""
-        subject = subjects.event(self.tenant, self.device_id, "send.message.status")
-        while True:
-            try:
-                stored = await self._shared.bus.read_from(
-                    EVENTS.name, subject, 1, LOOK_BACK_EVENTS, since=time.time() - LOOK_BACK_S
-                )
-                break
-            except PublishError:
-                await asyncio.sleep(SAVE_PAUSE_S)
-        for message in stored:
-            with contextlib.suppress(msgspec.DecodeError):
-                fact = events.decode("send.message.status", message.data)
-                if isinstance(fact, MessageStatusChanged) and fact.status == "sent" and fact.whatsapp_id:
-                    self.sent.remember(fact.whatsapp_id, fact.message_id, fact.to)
 
     # Bringing the device where it is wanted
 
@@ -417,7 +296,7 @@ class DeviceSession:
                 self._observe(StateChanged(state="disconnected", reason="requested"))
             case "adopt":
                 self._answer_generation()
-                self._save(self._record)
+                self._record.save()
             case "forget":
                 await self._forget()
             case "rest":
@@ -453,7 +332,7 @@ class DeviceSession:
             tenant=self.tenant,
             device=self.device_id,
             name=name,
-            jid=self._record.jid if self._record.paired else None,
+            jid=self._record.now.jid if self._record.now.paired else None,
             pair_phone=pair_phone,
         )
         try:
@@ -470,9 +349,9 @@ class DeviceSession:
         if self._is_identified:
             return
         said = (await self.log.last_words()).connection
-        if said is not None and said.at > self._record.at:
-            self._record = msgspec.structs.replace(
-                self._record,
+        if said is not None and said.at > self._record.now.at:
+            self._record.now = msgspec.structs.replace(
+                self._record.now,
                 state=said.state,
                 reason=said.reason,
                 paired=said.jid is not None,
@@ -489,16 +368,10 @@ class DeviceSession:
     def _answer_generation(self) -> None:
         if self.device is not None:
             self._standing.generation = self.device.connect_generation
-            self._record = self._signed(self._record)
+            self._sign(self._record.now)
 
-    def _signed(self, record: Session) -> Session:
-        return msgspec.structs.replace(
-            record,
-            node=self._shared.node,
-            shard=self._shared.shard,
-            epoch=self.lease.token,
-            generation=self._standing.generation,
-        )
+    def _sign(self, record: Session) -> None:
+        self._record.sign(record, self._standing.generation)
 
     async def _put_away(self, *, grace_s: float) -> None:
         """Close the engine session, if there is one, and keep the pairing."""
@@ -526,10 +399,8 @@ class DeviceSession:
             return
         self._is_forgotten = True
         await self._unlink("device_deleted")
-        await self._ended(self._pumping)
-        self._unsaved = None
-        await self._ended(self._saving)
-        await self._shared.sessions.delete(self._key)
+        await self._reports.stored()
+        await self._record.delete()
 
     async def _unlink(self, reason: Reason) -> None:
         """Unlink at WhatsApp if that can be said now, and forget the keys in any case."""
@@ -537,7 +408,7 @@ class DeviceSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SEND_GRACE_S):
                 await self._no_send.wait()
-        if self._record.paired and self._engine_name is not None and self.lease.valid():
+        if self._record.now.paired and self._engine_name is not None and self.lease.valid():
             if self._engine_session is None:
                 await self._begin("", self._engine_name, None)
             with contextlib.suppress(TimeoutError):
@@ -550,42 +421,8 @@ class DeviceSession:
             except Exception as error:
                 log.warning("session.not_unlinked", device=self.device_id, error=repr(error))
         await self._put_away(grace_s=0.0)
-        spec = SessionSpec(tenant=self.tenant, device=self.device_id, name="", jid=self._record.jid)
+        spec = SessionSpec(tenant=self.tenant, device=self.device_id, name="", jid=self._record.now.jid)
         for name in (self._engine_name,) if self._engine_name else self._shared.engines.names:
             await (await self._shared.engines.engine(name)).forget(spec)
-        if self._record.state != "logged_out":
+        if self._record.now.state != "logged_out":
             self._observe(StateChanged(state="logged_out", reason=reason))
-
-    # The session's record
-
-    def _save(self, record: Session) -> None:
-        self._unsaved = record
-        if self._saving is None:
-            self._saving = asyncio.create_task(self._write_record())
-
-    async def _write_record(self) -> None:
-        try:
-            while self._unsaved is not None and self.lease.valid():
-                record, self._unsaved = self._unsaved, None
-                try:
-                    await self._write(record)
-                except (PublishError, RevisionConflict, KeyExists) as error:
-                    log.warning("session.record_not_written", device=self.device_id, error=repr(error))
-                    self._unsaved = self._unsaved or record
-                    await asyncio.sleep(SAVE_PAUSE_S)
-        finally:
-            self._saving = None
-
-    async def _write(self, record: Session) -> None:
-        """Write unless a later owner has. Raises PublishError, or a conflict that came between."""
-        sessions = self._shared.sessions
-        entry = sessions.entry(self._key) or await sessions.fetch(self._key)
-        try:
-            if entry is None:
-                await sessions.create(self._key, record)
-            elif entry.value.epoch <= record.epoch:
-                await sessions.update(self._key, record, entry.revision)
-        except (RevisionConflict, KeyExists):
-            entry = await sessions.fetch(self._key)
-            if entry is not None and entry.value.epoch <= record.epoch:
-                await sessions.update(self._key, record, entry.revision)

@@ -30,8 +30,9 @@ from kurir.session_node.meters import FLUSH_S, Meters
 from kurir.session_node.ownership import Ownership, a_shard
 from kurir.session_node.partition import Partition
 from kurir.session_node.rpc import Rpc
-from kurir.session_node.session import DeviceSession, Shared
+from kurir.session_node.session import DeviceSession
 from kurir.session_node.settings import SessionNodeSettings
+from kurir.session_node.shared import Shared
 
 GC_THRESHOLDS = (20_000, 20, 50)
 STOP_RESERVE_S = 2.0  # of the grace period, for what is stopped after the partitions

@@ -1,0 +1,158 @@
+"""What a device's engine reports, told to the stream: one after the other, in the order of what happened.
+
+Guarantees: a report is entered before the engine's call returns, held in memory until the stream has it, and overtaken
+by none. A report that cannot be told is logged and silences no other. Past WAITING_LIMIT the session is to stop
+listening; past DROP_LIMIT what is reported is lost, counted and logged.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from kurir.contracts import events, subjects
+from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged
+from kurir.contracts.streams import EVENTS
+from kurir.runtime.broker import PublishError, PublishRefused
+from kurir.session_node.engines.engine import ReceiptSeen, Received
+from kurir.session_node.event_log import EventLog
+from kurir.session_node.inbound import message_event, receipt_event, stored_content
+from kurir.session_node.receipts import LOOK_BACK_EVENTS, LOOK_BACK_S, SentMessages
+from kurir.session_node.shared import Shared
+from kurir.session_node.tasks import ended
+
+log = structlog.get_logger(__name__)
+
+WAITING_LIMIT = 5_000  # reports, about 1 kB each; at 1,000 messages/s of one device five seconds without the stream
+DROP_LIMIT = 2 * WAITING_LIMIT  # what an engine that is being closed may still bring
+BATCH = 256
+SEND_WAIT_S = 5.0  # engines tell of a receipt after its send has returned; then its outcome is stored in milliseconds
+LOOK_BACK_PAUSE_S = 0.5
+
+
+class Reports:
+    """The reports of one device. `no_send` is set while no send is under way; `when_stored` is called each time that
+    all that was reported is stored.
+    """
+
+    def __init__(
+        self,
+        tenant: str,
+        device: str,
+        shared: Shared,
+        event_log: EventLog,
+        sent: SentMessages,
+        no_send: asyncio.Event,
+        when_stored: Callable[[], None],
+    ) -> None:
+        self._tenant = tenant
+        self._device = device
+        self._shared = shared
+        self._log = event_log
+        self._sent = sent
+        self._no_send = no_send
+        self._when_stored = when_stored
+        self._waiting: deque[ConnectionUpdate | Received | ReceiptSeen] = deque()
+        self._pumping: asyncio.Task[None] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many reports are not stored yet and not being stored."""
+        return len(self._waiting)
+
+    def take(self, report: Received | ReceiptSeen) -> None:
+        """Have it told after all that was taken before; returns at once."""
+        if len(self._waiting) >= DROP_LIMIT:
+            self._shared.meters.observations_dropped.add()
+            log.error("session.observation_dropped", device=self._device, waiting=len(self._waiting))
+            return
+        self._enter(report)
+
+    def tell(self, fact: ConnectionUpdate) -> None:
+        """Have our own word told after all that was taken before; returns at once."""
+        self._enter(fact)
+
+    async def stored(self) -> None:
+        """Wait until all is stored, or the wait is cancelled: then what is left is lost."""
+        await ended(self._pumping)
+
+    def _enter(self, report: ConnectionUpdate | Received | ReceiptSeen) -> None:
+        self._waiting.append(report)
+        if self._pumping is None:
+            self._pumping = asyncio.create_task(self._pump())
+
+    async def _pump(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                ready: list[Event] = []
+                for report in batch:
+                    if isinstance(report, Received) and report.attachment is not None:
+                        await self._append(ready)  # a download must not hold what came before it
+                        ready = []
+                    try:
+                        ready += await self._events_of(report)
+                    except Exception:  # one that we cannot tell must not silence the others
+                        log.exception("session.observation_not_told", device=self._device)
+                await self._append(ready)
+        finally:
+            self._pumping = None
+        self._when_stored()
+
+    async def _append(self, facts: list[Event]) -> None:
+        if not facts:
+            return
+        try:
+            await self._log.append(*facts)
+        except PublishRefused as error:
+            log.error("session.event_refused", device=self._device, ids=[fact.id for fact in facts], error=str(error))
+
+    async def _events_of(self, report: ConnectionUpdate | Received | ReceiptSeen) -> list[Event]:
+        if isinstance(report, ConnectionUpdate):
+            return [report]
+        if isinstance(report, ReceiptSeen):
+            return await self._receipts(report)
+        content = await stored_content(
+            self._shared.media, self._tenant, self._device, report, self._shared.inbound_media_max_bytes
+        )
+        return [message_event(self._tenant, self._device, report, content)]
+
+    async def _receipts(self, seen: ReceiptSeen) -> list[Event]:
+        found: list[Event] = []
+        for whatsapp_id in seen.whatsapp_ids:
+            message = self._sent.find(whatsapp_id)
+            if message is None and not self._no_send.is_set():
+                # It may be of the message whose send has not returned yet.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SEND_WAIT_S):
+                        await self._no_send.wait()
+                message = self._sent.find(whatsapp_id)
+            if message is None and self._sent.should_look_back(time.monotonic()):
+                await self._look_back()
+                message = self._sent.find(whatsapp_id)
+            if message is None:
+                self._shared.meters.unmatched_receipts.add()
+            else:
+                found.append(receipt_event(self._tenant, self._device, seen, whatsapp_id, message))
+        return found
+
+    async def _look_back(self) -> None:
+        """Learn from the stream what was sent before us."""
+        subject = subjects.event(self._tenant, self._device, "send.message.status")
+        while True:
+            try:
+                stored = await self._shared.bus.read_from(
+                    EVENTS.name, subject, 1, LOOK_BACK_EVENTS, since=time.time() - LOOK_BACK_S
+                )
+                break
+            except PublishError:
+                await asyncio.sleep(LOOK_BACK_PAUSE_S)
+        for message in stored:
+            with contextlib.suppress(msgspec.DecodeError):
+                fact = events.decode("send.message.status", message.data)
+                if isinstance(fact, MessageStatusChanged) and fact.status == "sent" and fact.whatsapp_id:
+                    self._sent.remember(fact.whatsapp_id, fact.message_id, fact.to)

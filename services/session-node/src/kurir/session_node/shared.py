@@ -1,0 +1,23 @@
+"""What all sessions of a shard share."""
+
+from typing import NamedTuple
+
+from kurir.contracts.records import Session
+from kurir.runtime.broker import Bus
+from kurir.runtime.objects import ObjectStore
+from kurir.runtime.registry import Registry
+from kurir.session_node.engine_room import EngineRoom
+from kurir.session_node.meters import Meters
+
+
+class Shared(NamedTuple):
+    """`inbound_media_max_bytes` is the size of the largest received file that is kept."""
+
+    bus: Bus
+    media: ObjectStore
+    sessions: Registry[Session]
+    engines: EngineRoom
+    meters: Meters
+    node: str
+    shard: str
+    inbound_media_max_bytes: int
