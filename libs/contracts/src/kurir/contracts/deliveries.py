@@ -36,6 +36,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, tag_field="fact", tag="delivery.attempt"):
     """One HTTP request of a delivery, and what was decided after it. Spoken on AUDIT.
 
+    `id` is the request's own. Attempt number `attempt` of `generation` is on record twice when it was made twice,
+    because something died at a moment after which nobody could tell that it had been made.
     `status` is the HTTP status, absent when there was no answer; then `error` is a class such as `timeout`, `dns`,
     `guard`. `response` is the beginning of the answer's body.
     """

@@ -88,7 +88,7 @@ def delivery_id(event_id: str, endpoint: str) -> str:
 
 
 def attempt_id(delivery: str, generation: int, attempt: int) -> str:
-    """The id of one HTTP request of a delivery; `attempt` counts from 1 in each generation."""
+    """The id of a message that stands for one attempt; `attempt` counts from 1 in each generation."""
     return f"{delivery}:{generation}:{attempt}"
 
 

@@ -52,7 +52,7 @@ class Device(Struct, frozen=True, kw_only=True):
     """Bucket `devices`, key `<tenant>.<id>`: what the tenant wants. The owner of the partition makes it so.
 
     A higher `connect_generation` asks for a fresh connect, e.g. after a QR code ran out. `pace_per_minute` 0 means
-    no pacing by the owner.
+    no pacing by the owner. A message without a receipt after `undelivered_after_s` is reported so; None never does.
     """
 
     id: str
@@ -66,6 +66,7 @@ class Device(Struct, frozen=True, kw_only=True):
     pair_phone: str | None = None
     pace_per_minute: int = 30
     rate_per_minute: int | None = None
+    undelivered_after_s: int | None = None
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -191,7 +192,7 @@ class EventFact(Struct, frozen=True, kw_only=True):
 
 
 class AttemptFact(Struct, frozen=True, kw_only=True):
-    """Collection `attempts`: one delivery attempt, inserted once. `_id` is the attempt id, `body` the fact as JSON."""
+    """Collection `attempts`: one request of a delivery, inserted once. `_id` is its own id, `body` the fact as JSON."""
 
     id: str
     key: str
@@ -199,6 +200,8 @@ class AttemptFact(Struct, frozen=True, kw_only=True):
     device: str
     endpoint: str
     delivery: str
+    generation: int = 0
+    attempt: int = 1
     event_id: str
     message_id: str | None
     outcome: str

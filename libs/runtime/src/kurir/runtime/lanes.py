@@ -18,6 +18,7 @@ from nats.js.errors import NotFoundError
 
 from kurir.contracts import headers
 from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError, Pull
+from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.keyed_work import Held, KeyWork, Lane
 from kurir.runtime.lane_spill import Spill
 from kurir.runtime.logs import get
@@ -37,7 +38,6 @@ LANE_PREFETCH: Final = 8  # deep enough to hide the round trip, shallow enough t
 LANE_IDLE_S: Final = 600.0  # the server removes the consumer of a lane nobody worked for that long
 LANE_LOOK_S: Final = 0.2  # how long a lane that looks empty is watched before it is closed
 AGAIN_S: Final = 0.5
-REMEMBERED_DONE: Final = 8192  # many times what a consumer may have delivered and not heard of
 LOOK_FOR_LANES_EVERY_S: Final = 60.0
 OPEN_LANES_AT_ONCE: Final = 64
 
@@ -83,7 +83,7 @@ class KeyedConsumer:
         self._keys: dict[str, KeyWork] = {}
         self._held: dict[int, Held] = {}
         self._held_from_lanes = 0
-        self._done: dict[int, None] = {}  # the newest we are done with, should their acks get lost
+        self._done = DoneMessages()
         self._gated: dict[str, Lane] = {}
         self._spill = Spill(bus, lane_subject, self._release_spilled, self._refuse_spilled)
         self._pull: Pull | None = None
@@ -217,11 +217,10 @@ class KeyedConsumer:
 
     def _is_redelivery(self, message: Incoming) -> bool:
         """Whether we hold it or are done with it: the server delivers again what it heard nothing of."""
-        seq = message.stream_seq
-        held = self._held.get(seq)
+        held = self._held.get(message.stream_seq)
         if held is not None:
             held.message = message
-        elif seq in self._done:
+        elif message in self._done:
             message.ack()
         else:
             return False
@@ -315,9 +314,7 @@ class KeyedConsumer:
                     self._finish(work, held)
 
     def _finish(self, work: KeyWork, held: Held) -> None:
-        self._done[held.seq] = None
-        if len(self._done) > REMEMBERED_DONE:
-            del self._done[next(iter(self._done))]
+        self._done.add(held.message)
         self._release(work, held)
 
     def _release(self, work: KeyWork, held: Held) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from kurir.contracts import deliveries, subjects
-from kurir.contracts.deliveries import AuditFact, DeliveryAttempt
+from kurir.contracts.deliveries import AuditFact, Delivery, DeliveryAttempt
 from kurir.runtime.broker import BrokerUnavailable, Bus
 from kurir.runtime.logs import get
 from kurir.runtime.mongo import Mongo, MongoError
@@ -23,6 +23,7 @@ RECORD_WITHIN_S: Final = 12.0
 
 RECORD_AGAIN_S: Final = 0.25
 LOOK_BACK_WITHIN_S: Final = 2.0
+MAX_REPEATS: Final = 100  # of one attempt; there are two when something died at the wrong moment
 
 _encoder = msgspec.json.Encoder()
 
@@ -64,16 +65,24 @@ class AttemptHistory:
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
 
-    async def find(self, attempt_id: str) -> DeliveryAttempt | None:
-        """The attempt of that id, when it was made before and is known; None also when nobody can say."""
+    async def find(self, delivery: Delivery, attempt: int) -> DeliveryAttempt | None:
+        """Attempt number `attempt` of this delivery, when it was made before and is known.
+
+        Of one that was made twice the request that was delivered counts. None also when nobody can say.
+        """
+        asked = {"event_id": delivery.event_id, "delivery": delivery.id}
+        asked_number = {"generation": delivery.generation, "attempt": attempt}
         try:
             async with asyncio.timeout(LOOK_BACK_WITHIN_S):
-                found = await self._mongo.find_one("attempts", {"_id": attempt_id}, projection=["body"])
-            fact = deliveries.decode_audit(found["body"]) if found is not None else None
+                found = await self._mongo.find(
+                    "attempts", {**asked, **asked_number}, limit=MAX_REPEATS, projection=["body"]
+                )
+            facts = [deliveries.decode_audit(document["body"]) for document in found]
         except (MongoError, TimeoutError) as error:
-            log.warning("attempts.history_unavailable", attempt=attempt_id, error=str(error))
+            log.warning("attempts.history_unavailable", delivery=delivery.id, attempt=attempt, error=str(error))
             return None
         except msgspec.DecodeError as error:
-            log.error("attempts.record_unreadable", attempt=attempt_id, error=str(error))
+            log.error("attempts.record_unreadable", delivery=delivery.id, attempt=attempt, error=str(error))
             return None
-        return fact if isinstance(fact, DeliveryAttempt) else None
+        made = [fact for fact in facts if isinstance(fact, DeliveryAttempt)]
+        return max(made, key=lambda one: (one.outcome == "delivered", one.at), default=None)

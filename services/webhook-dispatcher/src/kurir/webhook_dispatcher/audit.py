@@ -120,6 +120,8 @@ def audit_fact(message: Incoming) -> Fact:
         "device": fact.device,
         "endpoint": fact.endpoint,
         "delivery": fact.delivery,
+        "generation": fact.generation,
+        "attempt": fact.attempt,
         "event_id": fact.event_id,
         "message_id": fact.message_id,
         "outcome": fact.outcome,

@@ -2,8 +2,9 @@
 
 The order is what makes it safe: post, record in AUDIT, schedule the next attempt (or write to DEAD), acknowledge.
 Whoever dies in between leaves the message unacknowledged; it comes again, finds its attempt recorded, and goes on
-from there. Only between the post and the record can a repeat not be told from a first time: then the receiver gets
-the same `webhook-id` twice.
+from there. What nobody can know is made again, and the receiver gets the same `webhook-id` twice: when the record was
+not written yet, while MongoDB is away, when the broker forgot that it had stored this delivery before. Then both
+requests stand on record, each under an id of its own.
 """
 
 import asyncio
@@ -95,7 +96,7 @@ class Delivering:
         traceparent = traceparent_of(message.headers)
         endpoint = await self._endpoints.find(delivery.tenant, delivery.endpoint)
         if message.delivered > 1:
-            earlier = await self._history.find(_attempt_id(delivery))
+            earlier = await self._history.find(delivery, delivery.attempt)
             if earlier is not None:
                 if not await self._was_followed_up(delivery, earlier):
                     await self._follow_up(message, delivery, endpoint, earlier, traceparent)
@@ -123,8 +124,7 @@ class Delivering:
 
     async def _was_followed_up(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
         """Whether the next attempt was made already: scheduling it again would make it twice."""
-        following = ids.attempt_id(delivery.id, delivery.generation, delivery.attempt + 1)
-        return attempt.outcome == "retry" and await self._history.find(following) is not None
+        return attempt.outcome == "retry" and await self._history.find(delivery, delivery.attempt + 1) is not None
 
     async def _attempt(self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None) -> DeliveryAttempt:
         at = self._clock.now()
@@ -264,13 +264,9 @@ class Delivering:
         )
 
 
-def _attempt_id(delivery: Delivery) -> str:
-    return ids.attempt_id(delivery.id, delivery.generation, delivery.attempt)
-
-
 def _fact(delivery: Delivery, at: datetime, url: str, result: DeliveryOutcome, **facts: Any) -> DeliveryAttempt:
     return DeliveryAttempt(
-        id=_attempt_id(delivery),
+        id=ids.uuid7(),
         delivery=delivery.id,
         generation=delivery.generation,
         attempt=delivery.attempt,

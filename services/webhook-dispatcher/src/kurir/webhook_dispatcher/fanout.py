@@ -1,8 +1,8 @@
 """From one event to one delivery for each endpoint that wants it.
 
 Deliveries are stored before the event is acknowledged, under an id made of event and endpoint, so an event that comes
-twice makes no second delivery while the stream remembers the first. While too much waits in DELIVERIES no more
-events are taken: they are safe in EVENTS, and DELIVERIES must never meet a limit.
+twice makes no second delivery while the stream or this process remembers the first. While too much waits in DELIVERIES
+no more events are taken: they are safe in EVENTS, and DELIVERIES must never meet a limit.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import msgspec
 from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery
 from kurir.runtime.broker import Bus, Incoming, Outgoing, PublishError, PublishRefused, Pull
+from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.logs import get
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import GivenUp, Rejected, conclude
@@ -87,6 +88,7 @@ class FanOut:
         self._max_pending = max_pending
         self._max_pending_bytes = max_pending_bytes
         self._has_room = True
+        self._done = DoneMessages()
         self._pull: Pull | None = None
         self._ended = asyncio.Event()
 
@@ -121,6 +123,9 @@ class FanOut:
         outgoing: list[Outgoing] = []
         shares: list[tuple[Incoming, int]] = []
         for message in batch:
+            if message in self._done:
+                message.ack()
+                continue
             try:
                 share = deliveries_of(message, self._endpoints)
             except (Rejected, ValueError) as unusable:
@@ -141,6 +146,7 @@ class FanOut:
                 message.nak(AGAIN_S)
             else:
                 message.ack()
+                self._done.add(message)
         self._measures.fanned_out(len(shares), len(outgoing))
 
     async def _give_up(self, message: Incoming, error: Exception) -> None:
