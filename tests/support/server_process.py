@@ -31,6 +31,8 @@ class ServerProcess:
 
     name: ClassVar[str]
     started_within_s: ClassVar[float] = 20.0
+    run_as: ClassVar[int | None] = None
+    """The user (and group) that the process runs as; None for ours."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port if port is not None else free_port()
@@ -59,7 +61,9 @@ class ServerProcess:
         assert not self.is_running, "already running"
         command = self.command()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, user=self.run_as, group=self.run_as
+            )
         deadline = time.monotonic() + self.started_within_s
         while not await self.answers():
             assert self.is_running, f"{self.name} ended at start:\n{self.log()}"
