@@ -219,13 +219,14 @@ async def test_scanning_a_sandbox_device_asks_its_owner(api: Api) -> None:
     unowned = await tenant.post(scan)
     assert (unowned.status_code, unowned.json()["code"]) == (503, "SESSION_UNOWNED")
     asked: list[queries.SandboxScan] = []
-    replies: list[queries.Reply] = [queries.Answer(), queries.Refused(code="DEVICE_NOT_PAIRING")]
+    paired = queries.answer(queries.Paired(jid="628111111111@s.whatsapp.net"))
+    replies: list[queries.Reply] = [paired, queries.Refused(code="DEVICE_NOT_PAIRING")]
 
     async def answer(message: Any) -> None:
         asked.append(msgspec.json.decode(message.data, type=queries.SandboxScan))
         await message.respond(msgspec.json.encode(replies[len(asked) - 1]))
 
-    subject = subjects.rpc(partition_of(device, subjects.COMMAND_PARTITIONS), queries.SANDBOX_SCAN)
+    subject = subjects.rpc(partition_of(device, subjects.COMMAND_PARTITIONS), "sandbox.scan")
     await api.bus.nc.subscribe(subject, cb=answer)
     await api.bus.nc.flush()
     assert (await tenant.post(scan, json={"phone": "08111111111"})).status_code == 200

@@ -11,7 +11,7 @@ from kurir.contracts import ids, queries, subjects
 from kurir.contracts.commands import Logout
 from kurir.contracts.content import Image, Media
 from kurir.contracts.events import MessageStatusChanged, MessageUpserted
-from kurir.contracts.queries import Answer, Refused, SandboxScan
+from kurir.contracts.queries import Paired, Refused, SandboxScan
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.broker import Bus, Unreachable
 from kurir.runtime.objects import ObjectStore
@@ -51,9 +51,10 @@ async def has_state(gateway: Gateway, device: str, state: str | None) -> bool:
     return await gateway.state(device) == state
 
 
-async def ask(gateway: Gateway, question: SandboxScan) -> queries.Reply:
-    subject = subjects.rpc(partition_of(question.device, subjects.COMMAND_PARTITIONS), queries.SANDBOX_SCAN)
-    return queries.decode_reply(await gateway.bus.request(subject, msgspec.json.encode(question), 3.0))
+async def ask(gateway: Gateway, question: SandboxScan) -> Paired | Refused:
+    method = queries.method_of(question).name
+    subject = subjects.rpc(partition_of(question.device, subjects.COMMAND_PARTITIONS), method)
+    return queries.decode_reply(question, await gateway.bus.request(subject, msgspec.json.encode(question), 3.0))
 
 
 async def test_a_message_goes_through_all_its_statuses_in_order(gateway: Gateway, local_shard: LocalShard) -> None:
@@ -231,8 +232,7 @@ async def test_a_new_device_is_paired_by_a_scan_over_rpc(gateway: Gateway, local
     shown = await gateway.session("d1")
     assert shown.qr
     reply = await ask(gateway, SandboxScan(tenant=TENANT, device="d1", phone="628123456789"))
-    assert isinstance(reply, Answer)
-    assert reply.body == {"jid": "628123456789@s.whatsapp.net"}
+    assert reply == Paired(jid="628123456789@s.whatsapp.net")
     await until("it is connected", lambda: has_state(gateway, "d1", "connected"))
     paired = await gateway.session("d1")
     assert (paired.paired, paired.jid, paired.qr) == (True, "628123456789@s.whatsapp.net", None)

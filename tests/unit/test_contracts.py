@@ -3,12 +3,12 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from kurir.contracts import asyncapi, commands, errors, events, ids, states, streams, subjects
+from kurir.contracts import asyncapi, commands, errors, events, ids, queries, states, streams, subjects
 from kurir.contracts.channels import CHANNELS, Channel
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -40,6 +40,17 @@ def test_every_channel_of_a_stream_has_a_subject_that_the_stream_keeps(channel: 
     if channel.stream is not None:
         prefix = ".".join(channel.subject.split(".")[:2]) + ".>"
         assert prefix in channel.stream.subjects
+
+
+@pytest.mark.parametrize("method", queries.METHODS.values(), ids=lambda method: method.name)
+def test_every_recorded_answer_is_the_body_that_its_method_promises(method: queries.Method) -> None:
+    folder = EXAMPLES / f"rpc.{method.name}"
+    question = queries.decode_question(method.name, (folder / "01.json").read_bytes())
+    recorded = (folder / "reply" / "01.json").read_bytes()
+    answer = queries.decode_reply(question, recorded)
+    assert isinstance(answer, method.answer)
+    assert _contains(json.loads(msgspec.json.encode(answer)), json.loads(recorded)["body"])
+    assert get_args(vars(method.question)["__orig_bases__"][0]) == (method.answer,)
 
 
 def test_a_message_with_fields_of_a_newer_version_decodes() -> None:
@@ -105,7 +116,7 @@ def test_subjects_are_taken_apart_as_they_were_put_together() -> None:
         (subjects.delivery(1, "w1"), "dlv.*"),
         (subjects.delivery_retry("w1", "e:w1"), "dlvretry.*"),
         (subjects.counter("messages", "t1", "d1", 60), "count.*.messages"),
-        (subjects.rpc(3, "sandbox.scan"), "rpc.*.sandbox.scan"),
+        (subjects.rpc(3, "groups.members.change"), "rpc.*.groups.members.change"),
         ("$KV.devices.t.d", "other"),
     ],
 )

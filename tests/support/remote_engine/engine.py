@@ -241,6 +241,9 @@ class RemoteSession:
     async def show_typing(self, chat: str, state: TypingState) -> None:
         await self._call(None, "show_typing", chat, state)
 
+    async def watch_presence(self, jid: str) -> None:
+        await self._call(None, "watch_presence", jid)
+
     async def mark_read(self, keys: tuple[MessageKey, ...], played: bool = False) -> None:
         await self._call(None, "mark_read", keys, played)
 
@@ -286,6 +289,9 @@ class RemoteSession:
 
     async def leave_group(self, jid: str) -> None:
         await self._call(None, "leave_group", jid)
+
+    async def join_group(self, code: str) -> str:
+        return str(await self._call(str, "join_group", code))
 
     async def _file_of(self, outgoing: Outgoing) -> FileMedia:
         data = b"".join([chunk async for chunk in outgoing.chunks()])

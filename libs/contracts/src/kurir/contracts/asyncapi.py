@@ -14,10 +14,12 @@ _REF = "#/components/schemas/{name}"
 def document(version: str) -> dict[str, Any]:
     """The whole document as plain data; `version` is the product's."""
     structs: list[Any] = []
+    answers: list[Any] = []
     for channel in CHANNELS:
         structs += _alternatives(channel.message) + _alternatives(channel.reply)
+        answers += _alternatives(channel.answer)
     unique = list(dict.fromkeys(structs))
-    _, schemas = msgspec.json.schema_components(unique, ref_template=_REF)
+    _, schemas = msgspec.json.schema_components([*unique, *dict.fromkeys(answers)], ref_template=_REF)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -85,6 +87,8 @@ def _channel(channel: Channel) -> dict[str, Any]:
     parameters = re.findall(r"{(\w+)}", channel.subject)
     if parameters:
         body["parameters"] = {name: {"description": _PARAMETERS[name]} for name in parameters}
+    if channel.answer is not None:
+        body["x-answer"] = {"$ref": _REF.format(name=channel.answer.__name__)}
     if channel.stream is not None:
         body["x-stream"] = channel.stream.name
     return body

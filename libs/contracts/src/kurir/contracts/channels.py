@@ -16,7 +16,7 @@ Service = Literal["api", "session-node", "webhook-dispatcher", "scheduler", "sub
 class Channel(Struct, frozen=True, kw_only=True):
     """One row. `subject` has `{placeholders}` for its tokens; `stream` is None for core request and reply.
 
-    `message` is the struct on the wire, `reply` the struct that answers it.
+    `message` is the struct on the wire, `reply` the struct that answers it, `answer` the body of an Answer.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Channel(Struct, frozen=True, kw_only=True):
     consumers: tuple[Service, ...]
     description: str
     reply: Any = None
+    answer: Any = None
 
 
 def _event_channel(struct: type[events.Event], producers: tuple[Service, ...], description: str) -> Channel:
@@ -39,6 +40,20 @@ def _event_channel(struct: type[events.Event], producers: tuple[Service, ...], d
         producers=producers,
         consumers=("webhook-dispatcher", "api", "subscribers"),
         description=description,
+    )
+
+
+def _question_channel(method: queries.Method) -> Channel:
+    return Channel(
+        name=f"rpc.{method.name}",
+        subject=f"kurir.rpc.{{partition}}.{method.name}",
+        stream=None,
+        message=method.question,
+        reply=queries.Reply,
+        answer=method.answer,
+        producers=("api",),
+        consumers=("session-node",),
+        description=method.description,
     )
 
 
@@ -135,16 +150,7 @@ CHANNELS = (
         consumers=("webhook-dispatcher", "subscribers"),
         description="Somebody changed a tenant, key, device or endpoint.",
     ),
-    Channel(
-        name="rpc.sandbox.scan",
-        subject="kurir.rpc.{partition}.sandbox.scan",
-        stream=None,
-        message=queries.SandboxScan,
-        reply=queries.Reply,
-        producers=("api",),
-        consumers=("session-node",),
-        description="Confirm the pairing of a sandbox device, as a phone would by scanning its QR code.",
-    ),
+    *map(_question_channel, queries.METHODS.values()),
 )
 
 

@@ -97,6 +97,15 @@ def rpc(partition: int, method: str) -> str:
     return f"kurir.rpc.{partition}.{method}"
 
 
+def rpcs_of_partition(partition: int) -> str:
+    return f"kurir.rpc.{partition}.>"
+
+
+def rpc_method(subject: str) -> str:
+    """The method that a question's subject names; "" for a subject that names none."""
+    return subject.split(".", 3)[3] if subject.count(".") >= 3 else ""
+
+
 class EventSubject(NamedTuple):
     tenant: str
     device: str

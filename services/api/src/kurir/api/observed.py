@@ -12,7 +12,7 @@ from kurir.runtime.metrics import Metrics
 
 log = logs.get("kurir.api.http")
 
-_METHODS = ("GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 _MAX_ID = 64
 _PROCESS = secrets.token_hex(5)  # tells replicas and restarts apart

@@ -20,6 +20,7 @@ from litestar.exceptions import (
 from msgspec import Struct
 
 from kurir.contracts.errors import ERRORS, ErrorCode
+from kurir.contracts.states import Reason
 from kurir.runtime import logs
 from kurir.runtime.broker import BacklogFull, BrokerUnavailable, PublishError, Unreachable
 from kurir.runtime.mongo import MongoError
@@ -32,7 +33,8 @@ UNAVAILABLE_RETRY_AFTER_S = 2  # a restarted bus is found again within a second
 
 
 class Problem(Exception):
-    """An answer other than success. `field` names the part of the request that is wrong, in the caller's words."""
+    """An answer other than success. `field` names the part of the request that is wrong, in the caller's words;
+    `capability` what the device's engine lacks; `reason` and `detail` why WhatsApp did not do what was asked."""
 
     def __init__(
         self,
@@ -41,12 +43,18 @@ class Problem(Exception):
         *,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
+        capability: str | None = None,
+        reason: Reason | None = None,
+        detail: str | None = None,
     ) -> None:
         self.code = code
         self.status = ERRORS[code].status
         self.message = message or ERRORS[code].sentence
         self.field = field
         self.headers = dict(headers or {})
+        self.capability = capability
+        self.reason = reason
+        self.detail = detail
         super().__init__(self.message)
 
 
@@ -57,10 +65,21 @@ class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: ErrorCode
     message: str
     field: str | None = None
+    capability: str | None = None
+    reason: Reason | None = None
+    detail: str | None = None
 
 
 def body_of(problem: Problem) -> ErrorBody:
-    return ErrorBody(error=problem.message, code=problem.code, message=problem.message, field=problem.field)
+    return ErrorBody(
+        error=problem.message,
+        code=problem.code,
+        message=problem.message,
+        field=problem.field,
+        capability=problem.capability,
+        reason=problem.reason,
+        detail=problem.detail,
+    )
 
 
 def problem_of(error: Exception) -> Problem:

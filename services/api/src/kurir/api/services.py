@@ -11,6 +11,7 @@ from kurir.api.live.feed import DeviceFeed
 from kurir.api.media.service import MediaStore
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
+from kurir.api.questions import Questions
 from kurir.api.rate_limit import SendLimit
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants.service import Tenants
@@ -69,7 +70,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
 
     dispatch = Dispatch(bus, life.clock)
     changes = Changes(bus, life.clock)
-    device_service = Devices(bus, life.clock, dispatch, changes, devices, sessions, settings.default_engine)
+    questions = Questions(bus)
+    device_service = Devices(questions, life.clock, dispatch, changes, devices, sessions, settings.default_engine)
     return Services(
         authenticator=Authenticator(keys, tenants),
         devices=device_service,

@@ -25,7 +25,6 @@ from kurir.session_node.engines.engine import (
     EngineSession,
     NotConnected,
     Observation,
-    Scans,
     SendOrder,
     Sent,
     SessionSpec,
@@ -107,10 +106,14 @@ class DeviceSession:
         return self._engine_session is not None and self._standing.state == "connected"
 
     @property
-    def scans(self) -> Scans | None:
-        """The open session's way to confirm its own pairing, if its engine has one."""
-        session = self._engine_session
-        return session if isinstance(session, Scans) else None
+    def is_stopping(self) -> bool:
+        """Whether the device is on its way to another owner."""
+        return self._stopping.is_set()
+
+    @property
+    def engine_session(self) -> EngineSession | None:
+        """The open session, for what its engine can do besides sending."""
+        return self._engine_session
 
     @property
     def refusal(self) -> Reason | None:

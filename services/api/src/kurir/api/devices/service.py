@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -10,25 +9,21 @@ from kurir.api.auth import Caller
 from kurir.api.changes import Changes
 from kurir.api.devices.schemas import DeviceChange, NewDevice
 from kurir.api.dispatch import Dispatch
+from kurir.api.people import phone_in
 from kurir.api.problems import Problem
-from kurir.api.recipients import NotARecipient, jid_of
-from kurir.contracts import ids, queries, subjects
+from kurir.api.questions import Questions
+from kurir.contracts import ids
 from kurir.contracts.commands import Logout
+from kurir.contracts.queries import SandboxScan
 from kurir.contracts.records import Device, Engine, Session
-from kurir.runtime.broker import BrokerUnavailable, Bus
 from kurir.runtime.clock import Clock
-from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
-
-RPC_TIMEOUT_S = 5.0
-
-_encoder = msgspec.json.Encoder()
 
 
 class Devices:
     def __init__(
         self,
-        bus: Bus,
+        questions: Questions,
         clock: Clock,
         dispatch: Dispatch,
         changes: Changes,
@@ -36,7 +31,7 @@ class Devices:
         sessions: Registry[Session],
         default_engine: Engine,
     ) -> None:
-        self._bus = bus
+        self._questions = questions
         self._clock = clock
         self._dispatch = dispatch
         self._changes = changes
@@ -102,7 +97,7 @@ class Devices:
         session = self.session(device)
         if device.wanted == "connected" and session is not None and session.state == "connected":
             return device
-        pair_phone = _digits(phone_number, caller.tenant.country) if phone_number else None
+        pair_phone = phone_in(phone_number, caller.tenant.country, "phoneNumber") if phone_number else None
         device = await self._write(
             caller,
             device_id,
@@ -131,22 +126,13 @@ class Devices:
     async def scan_sandbox(self, caller: Caller, device_id: str, phone: str | None) -> None:
         """Do to a sandbox device what a phone does by scanning the QR code.
 
-        Raises Problem as the device's owner refuses, Unreachable when nobody owns it at the moment, or PublishError.
+        Raises Problem DEVICE_NOT_SANDBOX, and as Questions.ask does.
         """
         device = self.get(caller, device_id)
         if device.engine != "sandbox":
             raise Problem("DEVICE_NOT_SANDBOX")
-        digits = _digits(phone, caller.tenant.country, field="phone") if phone else None
-        question = queries.SandboxScan(tenant=device.tenant, device=device.id, phone=digits)
-        partition = partition_of(device.id, subjects.COMMAND_PARTITIONS)
-        if not self._bus.connected:
-            raise BrokerUnavailable("not connected to the message bus", outcome_unknown=False)
-        data = await self._bus.request(
-            subjects.rpc(partition, queries.SANDBOX_SCAN), _encoder.encode(question), RPC_TIMEOUT_S
-        )
-        reply = queries.decode_reply(data)
-        if isinstance(reply, queries.Refused):
-            raise Problem(reply.code, reply.detail)
+        digits = phone_in(phone, caller.tenant.country, "phone") if phone else None
+        await self._questions.ask(SandboxScan(tenant=device.tenant, device=device.id, phone=digits))
 
     async def _write(self, caller: Caller, device_id: str, change: Callable[[Device], Device]) -> Device:
         device = self.get(caller, device_id)
@@ -165,14 +151,3 @@ class Devices:
 
     async def _tell(self, caller: Caller, what: str, device: Device, **details: str) -> None:
         await self._changes.tell(device.tenant, what, actor=caller.key, target=device.id, device=device.id, **details)
-
-
-def _digits(phone: str, country: str, *, field: str = "phoneNumber") -> str:
-    try:
-        jid = jid_of(phone, country)
-    except NotARecipient:
-        jid = ""
-    user, _, server = jid.partition("@")
-    if server != "s.whatsapp.net":
-        raise Problem("INVALID_RECIPIENT", "A phone number with country code is needed.", field=field)
-    return user

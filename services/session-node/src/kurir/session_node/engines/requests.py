@@ -3,17 +3,31 @@
 Each belongs to one capability. Every call is bounded in time, and raises NotConnected or RequestFailed.
 """
 
-from datetime import datetime
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from msgspec import Struct
-
-from kurir.contracts.content import Address, MessageKey
+from kurir.contracts.content import MessageKey
+from kurir.contracts.groups import Group, GroupMember, MemberChange, MemberChanged, MemberRole
+from kurir.contracts.people import KnownContact, NumberCheck, Picture, TypingState
 from kurir.contracts.states import Reason
 
-TypingState = Literal["typing", "recording", "paused"]
-MemberChange = Literal["add", "remove", "promote", "demote"]
-MemberRole = Literal["member", "admin", "owner"]
+__all__ = [
+    "ChecksNumbers",
+    "Group",
+    "GroupMember",
+    "HandlesGroups",
+    "KnownContact",
+    "KnowsContacts",
+    "MarksRead",
+    "MemberChange",
+    "MemberChanged",
+    "MemberRole",
+    "NumberCheck",
+    "Picture",
+    "RequestFailed",
+    "ShowsPictures",
+    "ShowsPresence",
+    "TypingState",
+]
 
 
 class RequestFailed(Exception):
@@ -26,63 +40,18 @@ class RequestFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
-class NumberCheck(Struct, frozen=True, kw_only=True):
-    """Whether a phone number (digits with country code) has WhatsApp, and its address there."""
-
-    phone: str
-    is_on_whatsapp: bool
-    address: Address | None = None
-
-
-class Picture(Struct, frozen=True, kw_only=True):
-    """A profile picture; the URL is WhatsApp's, and valid for some days. `id` changes with the picture."""
-
-    id: str
-    url: str
-
-
-class KnownContact(Struct, frozen=True, kw_only=True):
-    """`name` is what the account's owner calls the contact, `push_name` what it calls itself."""
-
-    address: Address
-    name: str | None = None
-    push_name: str | None = None
-    business_name: str | None = None
-
-
-class GroupMember(Struct, frozen=True, kw_only=True):
-    address: Address
-    role: MemberRole = "member"
-
-
-class Group(Struct, frozen=True, kw_only=True):
-    """`is_announce`: only admins write; `is_locked`: only admins change subject and description."""
-
-    jid: str
-    subject: str
-    description: str | None = None
-    owner: Address | None = None
-    created_at: datetime | None = None
-    members: tuple[GroupMember, ...] = ()
-    is_announce: bool = False
-    is_locked: bool = False
-
-
-class MemberChanged(Struct, frozen=True, kw_only=True):
-    """What became of a change of one member; `error` is WhatsApp's code, 403 for who lets nobody add him."""
-
-    address: Address
-    error: int | None = None
-
-
 @runtime_checkable
 class ShowsPresence(Protocol):
-    """Capability `presence`. Contacts see typing only of who is online."""
+    """Capability `presence`. Contacts see typing only of who is online, who is online sees who else is."""
 
     async def show_online(self, online: bool) -> None: ...
 
     async def show_typing(self, chat: str, state: TypingState) -> None:
         """WhatsApp takes it back by itself after some 25 s."""
+        ...
+
+    async def watch_presence(self, jid: str) -> None:
+        """Have WhatsApp tell when a person is online, as long as this connection lasts and we are online ourselves."""
         ...
 
 
@@ -145,3 +114,7 @@ class HandlesGroups(Protocol):
     async def set_description(self, jid: str, description: str) -> None: ...
 
     async def leave_group(self, jid: str) -> None: ...
+
+    async def join_group(self, code: str) -> str:
+        """Join by the code of an invitation link; the group's JID. Where admins admit, it is only asked for."""
+        ...

@@ -55,6 +55,7 @@ LEAVE_TIMEOUT_S = 120.0  # Go gives a proxy a minute to answer, the kernel two f
 PATIENCE_S = 180.0  # whatsmeow waits longer after each failure; a new client starts afresh
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 CALLS_HEADROOM = 32
+QUESTIONS_AT_ONCE = 32  # of all sessions; one that WhatsApp does not answer keeps its thread for 75 s
 PAIRINGS_AT_ONCE = 4
 CHUNK_BYTES = 256 * 1024
 
@@ -108,6 +109,7 @@ class NeonizeEngine:
         self.proxy = proxy
         self.ack_timeout_s = ack_timeout_s
         self.workers = Workers(max_sessions + CALLS_HEADROOM)
+        self.questions = Workers(QUESTIONS_AT_ONCE, "neonize-question")
         self.gate = Gate(self.workers)
         self.forms = MediaForms(self.workers.run)
         self.transfers = Transfers()
@@ -145,6 +147,7 @@ class NeonizeEngine:
         await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
         for link in self._leaving.values():
             link.abandon()
+        self.questions.stop()
         self.workers.stop()
 
     async def leave(self, key: tuple[str, str], link: Link) -> None:
@@ -202,12 +205,13 @@ class NeonizeSession:
             ack_timeout_s=engine.ack_timeout_s,
         )
 
-        asked = Requests(engine.library, self._people, self._require_link)
-        self.show_online, self.show_typing, self.mark_read = asked.show_online, asked.show_typing, asked.mark_read
+        asked = Requests(engine.library, engine.questions, self._people, self._require_link)
+        self.show_online, self.show_typing = asked.show_online, asked.show_typing
+        self.watch_presence, self.mark_read = asked.watch_presence, asked.mark_read
         self.check_numbers, self.profile_picture = asked.check_numbers, asked.profile_picture
         self.contacts, self.groups, self.group = asked.contacts, asked.groups, asked.group
         self.create_group, self.change_members = asked.create_group, asked.change_members
-        self.invite_link, self.leave_group = asked.invite_link, asked.leave_group
+        self.invite_link, self.leave_group, self.join_group = asked.invite_link, asked.leave_group, asked.join_group
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
 
     def begin(self) -> None:

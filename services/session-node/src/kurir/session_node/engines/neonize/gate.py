@@ -31,8 +31,8 @@ class Gate:
         self._no_writer.set()
         self._writing = asyncio.Lock()
 
-    async def read(self, call: Callable[[], Answer]) -> Answer:
-        """Run a call that reads the maps in a worker thread; waits while a writer is inside.
+    async def read(self, call: Callable[[], Answer], workers: Workers | None = None) -> Answer:
+        """Run a call that reads the maps in a thread of `workers`, else of our own; waits while a writer is inside.
 
         Raises what the call raises. Cancelling leaves the call running, and a reader until it has read.
         """
@@ -50,7 +50,7 @@ class Gate:
             finally:
                 loop.call_soon_threadsafe(has_read)
 
-        return await self._workers.run(enter)
+        return await (workers or self._workers).run(enter)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[None]:

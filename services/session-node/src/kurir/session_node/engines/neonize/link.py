@@ -54,8 +54,10 @@ class Link:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._registered.wait(), OPEN_HOLD_S)
 
-    async def call(self, function: Callable[..., Answer], *args: object, timeout_s: float) -> Answer:
-        """Call a function of the library for this client.
+    async def call(
+        self, function: Callable[..., Answer], *args: object, timeout_s: float, workers: Workers | None = None
+    ) -> Answer:
+        """Call a function of the library for this client, in a thread of `workers` when given.
 
         Raises NotConnected when the client was stopped, TimeoutError after `timeout_s`: the call then goes on in its
         thread, and what it does is not known.
@@ -67,7 +69,7 @@ class Link:
             return function(self._name, *args)
 
         async with asyncio.timeout(timeout_s):
-            return await self._gate.read(guarded)
+            return await self._gate.read(guarded, workers)
 
     async def stop(self) -> None:
         """Disconnect and take the client out of the library; nothing is heard of it any more. Idempotent.

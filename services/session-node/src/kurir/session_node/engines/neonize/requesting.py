@@ -1,6 +1,7 @@
 """What one session asks of WhatsApp besides sending: presence, read marks, numbers, pictures, contacts, groups.
 
-Every question is one call of the library, bounded in time; questions that are not answered hold up nothing else.
+Every question is one call of the library, bounded in time, in threads of their own: questions that are not answered
+hold up other questions at most.
 """
 
 import secrets
@@ -16,6 +17,7 @@ from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
 from kurir.session_node.engines.neonize.number_checks import NumberChecks
+from kurir.session_node.engines.neonize.workers import Workers
 from kurir.session_node.engines.requests import (
     Group,
     KnownContact,
@@ -38,8 +40,11 @@ Addressed = TypeVar("Addressed", bound=Struct)
 class Requests:
     """`require_link` gives the link that is connected now or raises NotConnected."""
 
-    def __init__(self, library: Library, people: AddressBook, require_link: Callable[[], Link]) -> None:
+    def __init__(
+        self, library: Library, workers: Workers, people: AddressBook, require_link: Callable[[], Link]
+    ) -> None:
         self._library = library
+        self._workers = workers
         self._people = people
         self._require_link = require_link
         self._numbers = NumberChecks(self._ask_for_numbers)
@@ -52,13 +57,16 @@ class Requests:
     async def show_typing(self, chat: str, state: TypingState) -> None:
         _done(await self._ask("SendChatPresence", *_jid(chat), *_TYPING[state]))
 
+    async def watch_presence(self, jid: str) -> None:
+        _done(await self._ask("SubscribePresence", *_jid(jid)))
+
     async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
-        from kurir.session_node.engines.neonize import from_whatsapp
+        from kurir.session_node.engines.neonize import from_answers
 
         ids_of = defaultdict[tuple[str, str], list[str]](list)
         for key in keys:
             ids_of[key.chat, key.participant or key.chat].append(key.whatsapp_id)
-        receipt, now = b"played" if played else b"read", from_whatsapp.timestamp_now()
+        receipt, now = b"played" if played else b"read", from_answers.timestamp_now()
         for (chat, sender), ids in ids_of.items():
             _done(await self._ask("MarkRead", " ".join(ids).encode(), now, *_jid(chat), *_jid(sender), receipt))
 
@@ -68,53 +76,53 @@ class Requests:
         return await self._numbers.check(phones)
 
     async def _ask_for_numbers(self, phones: list[str]) -> list[NumberCheck]:
-        from kurir.session_node.engines.neonize import from_whatsapp
+        from kurir.session_node.engines.neonize import from_answers
 
         answer = await self._ask("IsOnWhatsApp", " ".join(f"+{phone}" for phone in phones).encode())
-        return [self._complete(check) for check in from_whatsapp.number_checks(answer)]
+        return [self._complete(check) for check in from_answers.number_checks(answer)]
 
     async def profile_picture(self, jid: str) -> Picture | None:
-        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+        from kurir.session_node.engines.neonize import from_answers, to_whatsapp
 
         asked = to_whatsapp.picture_request()
-        return from_whatsapp.picture(await self._ask("GetProfilePicture", *_jid(jid), asked, len(asked)))
+        return from_answers.picture(await self._ask("GetProfilePicture", *_jid(jid), asked, len(asked)))
 
     async def contacts(self) -> tuple[KnownContact, ...]:
-        from kurir.session_node.engines.neonize import from_whatsapp
+        from kurir.session_node.engines.neonize import from_answers
 
-        return tuple(map(self._complete, from_whatsapp.contacts(await self._ask("GetAllContacts"))))
+        return tuple(map(self._complete, from_answers.contacts(await self._ask("GetAllContacts"))))
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
     async def groups(self) -> tuple[Group, ...]:
-        from kurir.session_node.engines.neonize import from_whatsapp
+        from kurir.session_node.engines.neonize import from_answers
 
-        return from_whatsapp.groups(await self._ask("GetJoinedGroups"))
+        return from_answers.groups(await self._ask("GetJoinedGroups"))
 
     async def group(self, jid: str) -> Group:
-        from kurir.session_node.engines.neonize import from_whatsapp
+        from kurir.session_node.engines.neonize import from_answers
 
-        return from_whatsapp.group(await self._ask("GetGroupInfo", *_jid(jid)))
+        return from_answers.group(await self._ask("GetGroupInfo", *_jid(jid)))
 
     async def create_group(self, subject: str, members: tuple[str, ...]) -> Group:
-        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+        from kurir.session_node.engines.neonize import from_answers, to_whatsapp
 
         wanted = _understood(to_whatsapp.new_group, subject, members, f"3EB0{secrets.token_hex(9).upper()}")
-        return from_whatsapp.group(await self._ask("CreateGroup", wanted, len(wanted)))
+        return from_answers.group(await self._ask("CreateGroup", wanted, len(wanted)))
 
     async def change_members(
         self, jid: str, change: MemberChange, members: tuple[str, ...]
     ) -> tuple[MemberChanged, ...]:
-        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+        from kurir.session_node.engines.neonize import from_answers, to_whatsapp
 
         concerned = _understood(to_whatsapp.jids, members)
         answer = await self._ask("UpdateGroupParticipants", *_jid(jid), concerned, len(concerned), change.encode())
-        return from_whatsapp.members_changed(answer)
+        return from_answers.members_changed(answer)
 
     async def invite_link(self, jid: str, renew: bool) -> str:
-        from kurir.session_node.engines.neonize import from_whatsapp
+        from kurir.session_node.engines.neonize import from_answers
 
-        return from_whatsapp.invite_link(await self._ask("GetGroupInviteLink", *_jid(jid), renew))
+        return from_answers.invite_link(await self._ask("GetGroupInviteLink", *_jid(jid), renew))
 
     async def set_subject(self, jid: str, subject: str) -> None:
         _done(await self._ask("SetGroupName", *_jid(jid), subject.encode()))
@@ -126,12 +134,19 @@ class Requests:
     async def leave_group(self, jid: str) -> None:
         _done(await self._ask("LeaveGroup", *_jid(jid)))
 
+    async def join_group(self, code: str) -> str:
+        from kurir.session_node.engines.neonize import from_answers
+
+        return from_answers.joined_group(await self._ask("JoinGroupWithLink", code.encode()))
+
     # ----------------------------------------------------------------------------------------------------------------
 
     async def _ask(self, function: str, *arguments: bytes | int) -> bytes:
         link = self._require_link()
         try:
-            return await link.call(self._library.ask, function, arguments, timeout_s=REQUEST_TIMEOUT_S)
+            return await link.call(
+                self._library.ask, function, arguments, timeout_s=REQUEST_TIMEOUT_S, workers=self._workers
+            )
         except TimeoutError as error:
             raise RequestFailed("server_unavailable", f"no answer within {REQUEST_TIMEOUT_S:.0f} s", 30.0) from error
 
@@ -157,6 +172,6 @@ def _understood(make: Callable[..., bytes], *arguments: object) -> bytes:
 
 def _done(error: bytes) -> None:
     """The answer of a call that has nothing to say but what went wrong."""
-    from kurir.session_node.engines.neonize import from_whatsapp
+    from kurir.session_node.engines.neonize import from_answers
 
-    from_whatsapp.require_done(error.decode(errors="replace"))
+    from_answers.require_done(error.decode(errors="replace"))

@@ -1,0 +1,143 @@
+"""What the library answers to requests, as the structs of contracts. Pure: no I/O. Import after `library.load()`."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from neonize.proto import Neonize_pb2 as neonize
+
+from kurir.contracts.content import Address
+from kurir.contracts.states import Reason
+from kurir.session_node.engines.engine import NotConnected, SendFailed
+from kurir.session_node.engines.neonize.from_whatsapp import address, jid_text, moment, send_failure
+from kurir.session_node.engines.requests import (
+    Group,
+    GroupMember,
+    KnownContact,
+    MemberChanged,
+    MemberRole,
+    NumberCheck,
+    Picture,
+    RequestFailed,
+)
+
+
+def timestamp_now() -> int:
+    """Seconds, as the library takes them."""
+    return int(datetime.now(UTC).timestamp())
+
+
+# Texts of whatsmeow's errors (errors.go, group.go, request.go) that mean something else for a request than for a send.
+_REFUSALS: tuple[tuple[str, Reason], ...] = (
+    (r"that group does not exist|status 404|item-not-found", "group_left"),
+    (r"group invite link (?:is not valid|has been revoked)", "invalid_recipient"),
+    (r"context (?:canceled|deadline exceeded)", "server_unavailable"),
+    (r"don't have the permission|status 40[13]|not-authorized|forbidden", "not_allowed"),
+)
+
+
+def require_done(error: str) -> None:
+    """Raises RequestFailed or NotConnected by the library's error text, if there is one."""
+    if not error:
+        return
+    for pattern, reason in _REFUSALS:
+        if re.search(pattern, error):
+            raise RequestFailed(reason, error)
+    failure = send_failure(error)
+    if isinstance(failure, SendFailed):
+        raise RequestFailed(failure.reason, failure.detail, failure.retry_after_s)
+    raise failure if isinstance(failure, NotConnected) else RequestFailed("server_unavailable", error, 30.0)
+
+
+def number_checks(answer: bytes) -> list[NumberCheck]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.IsOnWhatsAppReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return [
+        NumberCheck(
+            phone=found.Query.lstrip("+").partition("@")[0],
+            is_on_whatsapp=found.IsIn,
+            address=address(found.JID) if found.IsIn else None,
+        )
+        for found in result.IsOnWhatsAppResponse
+    ]
+
+
+def picture(answer: bytes) -> Picture | None:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetProfilePictureReturnFunction.FromString(answer)
+    if re.search(r"does not have a profile picture|hidden|item-not-found|not-authorized|40[14]", result.Error):
+        return None
+    require_done(result.Error)
+    return Picture(id=result.Picture.ID, url=result.Picture.URL)
+
+
+def contacts(answer: bytes) -> list[KnownContact]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.ContactsGetAllContactsReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return [
+        KnownContact(
+            address=address(found.JID),
+            name=found.Info.FullName or found.Info.FirstName or None,
+            push_name=found.Info.PushName or None,
+            business_name=found.Info.BusinessName or None,
+        )
+        for found in result.Contact
+    ]
+
+
+def groups(answer: bytes) -> tuple[Group, ...]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetJoinedGroupsReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return tuple(map(_group, result.Group))
+
+
+def group(answer: bytes) -> Group:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetGroupInfoReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return _group(result.GroupInfo)
+
+
+def members_changed(answer: bytes) -> tuple[MemberChanged, ...]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.UpdateGroupParticipantsReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return tuple(MemberChanged(address=_member_address(each), error=each.Error or None) for each in result.participants)
+
+
+def joined_group(answer: bytes) -> str:
+    """The JID of the group. Raises RequestFailed or NotConnected."""
+    result = neonize.JoinGroupWithLinkReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return str(jid_text(result.Jid))
+
+
+def invite_link(answer: bytes) -> str:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetGroupInviteLinkReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return str(result.InviteLink)
+
+
+def _group(info: Any) -> Group:
+    return Group(
+        jid=jid_text(info.JID),
+        subject=info.GroupName.Name,
+        description=info.GroupTopic.Topic or None,
+        owner=address(info.OwnerJID, info.OwnerPN) if info.OwnerJID.User else None,
+        created_at=moment(int(info.GroupCreated)) if info.GroupCreated > 0 else None,
+        members=tuple(GroupMember(address=_member_address(each), role=_role(each)) for each in info.Participants),
+        is_announce=info.GroupAnnounce.IsAnnounce,
+        is_locked=info.GroupLocked.isLocked,
+    )
+
+
+def _role(member: Any) -> MemberRole:
+    return "owner" if member.IsSuperAdmin else "admin" if member.IsAdmin else "member"
+
+
+def _member_address(member: Any) -> Address:
+    return address(member.JID, member.LID if member.JID.Server == "s.whatsapp.net" else member.PhoneNumber)
