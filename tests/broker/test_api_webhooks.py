@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kurir.contracts.records import Endpoint, EndpointState
+from kurir.contracts.records import BodyHmac, Endpoint, EndpointState
+from kurir.runtime import signing
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.secrets import MasterKey
 from tests.support.api_server import MASTER_KEY, Api, Client, running_api
@@ -65,6 +66,67 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation(api: Api, tenant: Cl
     for _ in range(6):
         await tenant.post(f"/webhooks/{made['id']}/rotate-secret")
     assert len((await stored(api, tenant, made["id"])).secrets) == 5
+    await tenant.post(f"/webhooks/{made['id']}/rotate-secret", json={"overlapHours": 0})
+    assert len((await stored(api, tenant, made["id"])).secrets) == 1, "a secret that leaked ends at once"
+
+
+async def test_of_a_signing_key_only_the_public_half_is_ever_shown(api: Api, tenant: Client) -> None:
+    answer = await tenant.post("/webhooks", json={"url": URL, "signatures": ["standard", "ed25519"]})
+    made = answer.json()
+    shared, private = opened(await stored(api, tenant, made["id"]))
+    assert shared == made["secret"]
+    assert signing.public_key_of(private) == made["publicKey"]
+    assert private not in answer.text
+    assert (await tenant.get(f"/webhooks/{made['id']}")).json()["publicKey"] == made["publicKey"]
+    rotated = (await tenant.post(f"/webhooks/{made['id']}/rotate-secret")).json()
+    assert rotated["publicKey"] not in (made["publicKey"], None)
+    secrets = opened(await stored(api, tenant, made["id"]))
+    assert len(secrets) == 4, "both of each kind sign for the overlap"
+    own = signing.new_signing_key()
+    rotated = (await tenant.post(f"/webhooks/{made['id']}/rotate-secret", json={"signingKey": own})).json()
+    assert rotated["publicKey"] == signing.public_key_of(own)
+
+
+async def test_a_signing_key_is_made_when_a_webhook_begins_to_need_one(api: Api, tenant: Client) -> None:
+    made = (await tenant.post("/webhooks", json={"url": URL})).json()
+    assert made["publicKey"] is None
+    changed = await tenant.patch(f"/webhooks/{made['id']}", json={"signatures": ["ed25519"]})
+    public = changed.json()["publicKey"]
+    assert public.startswith("whpk_")
+    again = await tenant.patch(f"/webhooks/{made['id']}", json={"signatures": ["ed25519", "standard"]})
+    assert again.json()["publicKey"] == public, "what receivers know goes on"
+    assert made["secret"] in opened(await stored(api, tenant, made["id"]))
+
+
+async def test_values_of_headers_are_kept_sealed_and_never_shown(api: Api, tenant: Client) -> None:
+    body = {"url": URL, "headers": {"Authorization": "Bearer classified", "X-A": "b"}}
+    made = (await tenant.post("/webhooks", json=body)).json()
+    assert made["headers"] == {"Authorization": "***", "X-A": "***"}
+    endpoint = await stored(api, tenant, made["id"])
+    assert "classified" not in str(endpoint.headers)
+
+    async def values() -> dict[str, str]:
+        known = await stored(api, tenant, made["id"])
+        key = MasterKey.parse(MASTER_KEY)
+        return {name: key.open(value, f"{known.tenant}/{known.id}") for name, value in known.headers.items()}
+
+    assert await values() == body["headers"]
+    await tenant.patch(f"/webhooks/{made['id']}", json={"headers": {"Authorization": "***", "X-C": "d"}})
+    assert await values() == {"Authorization": "Bearer classified", "X-C": "d"}
+    refused = await tenant.patch(f"/webhooks/{made['id']}", json={"headers": {"X-New": "***"}})
+    assert (refused.status_code, refused.json()["field"]) == (400, "headers")
+
+
+async def test_the_body_hmac_is_written_into_a_header_of_the_tenants_choosing(api: Api, tenant: Client) -> None:
+    form = {"header": "X-Shop-Hmac", "prefix": ""}
+    made = (await tenant.post("/webhooks", json={"url": URL, "signatures": ["body_hmac"], "bodyHmac": form})).json()
+    assert made["bodyHmac"] == form
+    assert (await stored(api, tenant, made["id"])).body_hmac == BodyHmac(header="X-Shop-Hmac", prefix="")
+    taken = await tenant.patch(f"/webhooks/{made['id']}", json={"headers": {"x-shop-hmac": "mine"}})
+    assert (taken.status_code, taken.json()["field"]) == (400, "headers")
+    for header in ("webhook-signature", "Host", "a b", "X-Webhook-Event"):
+        answer = await tenant.patch(f"/webhooks/{made['id']}", json={"bodyHmac": {"header": header}})
+        assert (answer.status_code, answer.json()["field"]) == (400, "bodyHmac"), header
 
 
 async def test_a_secret_of_ones_own_is_taken_and_signs_as_it_can(api: Api, tenant: Client) -> None:
@@ -93,6 +155,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"url": URL, "headers": {"Host": "x"}}, "VALIDATION_ERROR", "headers"),
     ({"url": URL, "headers": {"webhook-id": "x"}}, "VALIDATION_ERROR", "headers"),
     ({"url": URL, "headers": {"X-A": "b\r\nX-C: d"}}, "VALIDATION_ERROR", "headers"),
+    ({"url": URL, "headers": {"X-A": "b", "x-a": "c"}}, "VALIDATION_ERROR", "headers"),
+    ({"url": URL, "headers": {"Proxy-Authorization": "x"}}, "VALIDATION_ERROR", "headers"),
+    ({"url": URL, "headers": {"Transfer-Encoding": "chunked"}}, "VALIDATION_ERROR", "headers"),
+    ({"url": URL, "secret": "whsk_" + "A" * 43 + "="}, "VALIDATION_ERROR", "secret"),
+    ({"url": URL, "signingKey": "whsk_" + "A" * 43 + "="}, "VALIDATION_ERROR", "signingKey"),
+    ({"url": URL, "signatures": ["ed25519"], "signingKey": "whsk_short"}, "VALIDATION_ERROR", "signingKey"),
+    ({"url": URL, "bodyHmac": {"header": ""}}, "VALIDATION_ERROR", "bodyHmac.header"),
     ({"url": URL, "secret": "short"}, "VALIDATION_ERROR", "secret"),
     ({"url": URL, "maxInFlight": 0}, "VALIDATION_ERROR", "maxInFlight"),
 ]
@@ -117,7 +186,7 @@ async def test_changes_are_kept_and_patterns_accepted(api: Api, tenant: Client) 
     device = await tenant.device()
     body = {"url": URL, "events": ["send.message.*", "message.received"], "deviceId": device, "headers": {"X-A": "b"}}
     made = (await tenant.post("/webhooks", json=body)).json()
-    assert (made["events"], made["deviceId"], made["headers"]) == (body["events"], device, {"X-A": "b"})
+    assert (made["events"], made["deviceId"], made["headers"]) == (body["events"], device, {"X-A": "***"})
     changed = await tenant.patch(f"/webhooks/{made['id']}", json={"active": False, "deviceId": None, "events": ["*"]})
     assert (changed.json()["active"], changed.json()["deviceId"], changed.json()["events"]) == (False, None, ["*"])
     endpoint = await stored(api, tenant, made["id"])

@@ -92,15 +92,21 @@ class Stage:
         await self.bus.close()
 
     async def endpoint(self, url: str, tenant: str = "t1", **fields: Any) -> Endpoint:
-        """Register a webhook, with a fresh secret unless `secrets` are given."""
+        """Register a webhook, with a fresh secret unless `secrets` are given; `headers` as its tenant gave them."""
         now = datetime.now(UTC)
         identifier = fields.pop("id", None) or ids.short_id("we")
         self.secrets[identifier] = secret = new_webhook_secret()
-        sealed = SealedSecret(id="s1", sealed=self.master_key.seal(secret, f"{tenant}/{identifier}"), created_at=now)
+        sealed = SealedSecret(id="s1", sealed=self.sealed(secret, tenant, identifier), created_at=now)
         given = {"url": url, "created_at": now, "updated_at": now, "secrets": (sealed,)}
+        headers = {name: self.sealed(value, tenant, identifier) for name, value in fields.pop("headers", {}).items()}
+        given["headers"] = headers
         endpoint = Endpoint(id=identifier, tenant=tenant, **{**given, **fields})
         await self.endpoints.put(f"{tenant}.{identifier}", endpoint)
         return endpoint
+
+    def sealed(self, value: str, tenant: str, endpoint: str) -> str:
+        """A secret of an endpoint as the api keeps it."""
+        return self.master_key.seal(value, f"{tenant}/{endpoint}")
 
     async def say(self, event: events.Event) -> events.Event:
         """Publish an event as its owner would."""

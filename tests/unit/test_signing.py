@@ -15,7 +15,11 @@ from kurir.runtime.signing import (
     StandardWebhooksSigner,
     WebhookSecretInvalid,
     decode_webhook_secret,
+    is_signing_key,
+    is_written_by_us,
+    new_signing_key,
     new_webhook_secret,
+    public_key_of,
 )
 
 BODY = '{"event":"message.received","data":{"content":"Halo 👋/…"}}'.encode()
@@ -117,3 +121,51 @@ def test_the_device_api_scheme_meets_rfc_4231_and_can_be_repeated() -> None:
     for _ in range(2):
         signature = signer.headers("x", 0, b"what do ya want for nothing?")["X-Webhook-Signature"]
         assert signature == expected
+
+
+# RFC 8032, 7.1, test 1
+SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+
+
+@pytest.mark.parametrize("raw", [SEED, SEED + PUBLIC])
+def test_signing_keys_are_taken_as_seed_alone_or_with_the_public_key_behind_it(raw: bytes) -> None:
+    key = "whsk_" + base64.b64encode(raw).decode()
+    assert public_key_of(key) == "whpk_" + base64.b64encode(PUBLIC).decode()
+
+
+def test_new_signing_keys_are_all_different_and_say_what_they_are() -> None:
+    key = new_signing_key()
+    assert is_signing_key(key)
+    assert not is_signing_key(new_webhook_secret())
+    assert len(base64.b64decode(key.removeprefix("whsk_"))) == 64
+    assert key != new_signing_key()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "whsk_",
+        "whsk_c2hvcnQ=",
+        "whsk_" + base64.b64encode(SEED + SEED).decode(),  # the public key is another one's
+        base64.b64encode(SEED).decode(),
+        "whsec_" + base64.b64encode(SEED).decode(),
+    ],
+)
+def test_other_signing_keys_are_refused_with_the_expected_form(key: str) -> None:
+    with pytest.raises(WebhookSecretInvalid, match="whsk_"):
+        StandardWebhooksSigner(signing_keys=[key])
+
+
+def test_a_signing_key_is_no_shared_secret() -> None:
+    with pytest.raises(WebhookSecretInvalid, match="whsec_"):
+        StandardWebhooksSigner([new_signing_key()])
+
+
+@pytest.mark.parametrize(
+    "header", ["webhook-id", "Webhook-Signature", "X-WEBHOOK-anything", "User-Agent", "traceparent"]
+)
+def test_headers_of_ours_are_known_in_any_case(header: str) -> None:
+    assert is_written_by_us(header)
+    assert not is_written_by_us("X-" + "Mine")

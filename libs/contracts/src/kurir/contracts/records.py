@@ -13,7 +13,7 @@ from kurir.contracts.states import ConnectionState, Reason
 
 When = Annotated[datetime, Meta(tz=True)]
 Engine = Literal["neonize", "sandbox"]
-SignatureScheme = Literal["standard", "device_gateway", "body_hmac", "none"]
+SignatureScheme = Literal["standard", "ed25519", "device_gateway", "body_hmac", "none"]
 PayloadShape = Literal["native", "device_gateway"]
 
 
@@ -98,18 +98,30 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 class SealedSecret(Struct, frozen=True, kw_only=True):
-    """A secret encrypted under the master key, bound to its tenant and endpoint. Signs until `expires_at`."""
+    """A secret encrypted under the master key, bound to its tenant and endpoint. Signs until `expires_at`.
+
+    An ed25519 signing key has its `public_key` beside it, `whpk_…`; a shared secret has none.
+    """
 
     id: str
     sealed: str
     created_at: When
     expires_at: When | None = None
+    public_key: str | None = None
+
+
+class BodyHmac(Struct, frozen=True, kw_only=True):
+    """Where an endpoint of the scheme `body_hmac` wants the signature, and what it wants before the hex digits."""
+
+    header: Annotated[str, Meta(min_length=1, max_length=64)] = "X-Hub-Signature-256"
+    prefix: Annotated[str, Meta(max_length=32)] = "sha256="
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
     """Bucket `endpoints`, key `<tenant>.<id>`: a tenant's webhook URL and what it wants to hear.
 
     `events` are type patterns such as `messages.upsert`, `send.message.*` or `*`. Absent `device` means all devices.
+    The values of `headers` are sealed as secrets are: they may be credentials.
     """
 
     id: str
@@ -123,6 +135,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     signatures: tuple[SignatureScheme, ...] = ("standard", "device_gateway")
     payload: PayloadShape = "device_gateway"
     headers: dict[str, str] = {}
+    body_hmac: BodyHmac = BodyHmac()
     active: bool = True
     max_in_flight: int = 10
     disabled_reason: str | None = None

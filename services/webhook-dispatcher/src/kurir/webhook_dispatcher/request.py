@@ -1,20 +1,27 @@
 """One webhook request: its headers and signatures. No network here.
 
-Each endpoint gets the header families that its record names: Standard Webhooks (`webhook-*`), the device API's
-(`X-Webhook-*`), a plain HMAC of the body (`X-Hub-Signature-256`), or none. The same event has the same `webhook-id`
-in every attempt and in every replay, which is how receivers know a repeat.
+Each endpoint gets the header families that its record names: Standard Webhooks (`webhook-*`, HMAC or ed25519), the
+device API's (`X-Webhook-*`), a plain HMAC of the body in a header of its choice, or none. The same event has the same
+`webhook-id` in every attempt and in every replay, which is how receivers know a repeat.
 """
 
-import hmac
+import functools
 import importlib.metadata
 from datetime import datetime
 
 import structlog
 
-from kurir.contracts.records import Endpoint, SealedSecret
+from kurir.contracts.records import Endpoint
 from kurir.runtime.egress import header_refusal
 from kurir.runtime.secrets import MasterKey, SealBroken
-from kurir.runtime.signing import DeviceApiSigner, StandardWebhooksSigner, WebhookSecretInvalid
+from kurir.runtime.signing import (
+    BodySigner,
+    DeviceApiSigner,
+    StandardWebhooksSigner,
+    WebhookSecretInvalid,
+    is_signing_key,
+    is_written_by_us,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -25,8 +32,6 @@ REPLAY_HEADER = "X-Webhook-Replay"
 """Says `true` on what was sent again because somebody asked for it."""
 
 _SHOWN_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "traceparent"})
-_RESERVED_NAMES = frozenset({"content-type", "user-agent", "traceparent", "x-hub-signature-256"})
-_RESERVED_PREFIXES = ("webhook-", "x-webhook-")
 
 
 class SecretsUnusable(Exception):
@@ -40,10 +45,10 @@ class RequestWriter:
         """Open the endpoint's secrets. Raises SecretsUnusable."""
         self.endpoint = endpoint
         newest_first = sorted(endpoint.secrets, key=lambda sealed: sealed.created_at, reverse=True)
-        self._secrets = [(sealed.expires_at, _opened(endpoint, sealed, master_key)) for sealed in newest_first]
+        self._secrets = [(sealed.expires_at, _opened(endpoint, sealed.sealed, master_key)) for sealed in newest_first]
         self._signers_until: datetime | None = None
         self._signers: _Signers | None = None
-        self._custom = _custom_headers(endpoint)
+        self._custom = _custom_headers(endpoint, master_key)
 
     def headers(
         self,
@@ -68,9 +73,7 @@ class RequestWriter:
         else:
             headers.append(("X-Webhook-Event", event_name))
         if signers.body is not None:
-            keyed = signers.body.copy()
-            keyed.update(body)
-            headers.append(("X-Hub-Signature-256", "sha256=" + keyed.hexdigest()))
+            headers += signers.body.headers(body).items()
         if is_replay:
             headers.append((REPLAY_HEADER, "true"))
         if traceparent is not None:
@@ -91,20 +94,29 @@ class RequestWriter:
 class _Signers:
     """Keyed for one endpoint. The first secret is the newest; only Standard Webhooks has room for several."""
 
-    def __init__(self, endpoint: Endpoint, secrets: list[str]) -> None:
+    def __init__(self, endpoint: Endpoint, valid: list[str]) -> None:
         schemes = [scheme for scheme in endpoint.signatures if scheme != "none"]
-        if schemes and not secrets:
+        signing_keys = [key for key in valid if is_signing_key(key)]
+        secrets = [secret for secret in valid if not is_signing_key(secret)]
+        if set(schemes) - {"ed25519"} and not secrets:
             raise SecretsUnusable("The endpoint has no secret that is still valid.")
-        self.standard = _standard(endpoint, secrets) if "standard" in schemes else None
+        if "ed25519" in schemes and not signing_keys:
+            raise SecretsUnusable("The endpoint has no signing key that is still valid.")
+        self.standard = _standard(
+            endpoint, secrets if "standard" in schemes else [], signing_keys if "ed25519" in schemes else []
+        )
         self.device_api = DeviceApiSigner(secrets[0]) if "device_gateway" in schemes else None
-        self.body = hmac.new(secrets[0].encode(), digestmod="sha256") if "body_hmac" in schemes else None
+        form = endpoint.body_hmac
+        self.body = BodySigner(secrets[0], form.header, form.prefix) if "body_hmac" in schemes else None
         if schemes and (self.standard, self.device_api, self.body) == (None, None, None):
             raise SecretsUnusable("The endpoint's secret does not fit its signature scheme.")
 
 
-def _standard(endpoint: Endpoint, secrets: list[str]) -> StandardWebhooksSigner | None:
+def _standard(endpoint: Endpoint, secrets: list[str], signing_keys: list[str]) -> StandardWebhooksSigner | None:
+    if not secrets and not signing_keys:
+        return None
     try:
-        return StandardWebhooksSigner(secrets)
+        return StandardWebhooksSigner(secrets, signing_keys)
     except WebhookSecretInvalid:
         # A tenant's own secret of another form still signs the other schemes.
         log.warning("endpoint.secret_not_standard", tenant=endpoint.tenant, endpoint=endpoint.id)
@@ -113,24 +125,20 @@ def _standard(endpoint: Endpoint, secrets: list[str]) -> StandardWebhooksSigner 
 
 def shown(headers: Headers) -> dict[str, str]:
     """Headers as they are kept in the audit: signatures and what tenants added are masked."""
-    return {
-        name: value if name.lower() in _SHOWN_HEADERS or name in _SHOWN_OF_DEVICE_API else "***"
-        for name, value in headers
-    }
+    return {name: value if _is_shown(name) else "***" for name, value in headers}
 
 
 _SHOWN_OF_DEVICE_API = frozenset({"X-Webhook-Event", "X-Webhook-Timestamp", REPLAY_HEADER})
 
 
-def is_reserved(name: str) -> bool:
-    """Whether a header is ours to set, so that a tenant's own one of this name is not sent."""
-    lowered = name.lower()
-    return lowered in _RESERVED_NAMES or lowered.startswith(_RESERVED_PREFIXES)
+@functools.lru_cache(maxsize=4096)
+def _is_shown(name: str) -> bool:
+    return name.lower() in _SHOWN_HEADERS or name in _SHOWN_OF_DEVICE_API
 
 
-def _opened(endpoint: Endpoint, sealed: SealedSecret, master_key: MasterKey) -> str:
+def _opened(endpoint: Endpoint, sealed: str, master_key: MasterKey) -> str:
     try:
-        return master_key.open(sealed.sealed, secret_context(endpoint.tenant, endpoint.id))
+        return master_key.open(sealed, secret_context(endpoint.tenant, endpoint.id))
     except SealBroken as error:
         raise SecretsUnusable(str(error)) from error
 
@@ -140,10 +148,13 @@ def secret_context(tenant: str, endpoint: str) -> str:
     return f"{tenant}/{endpoint}"
 
 
-def _custom_headers(endpoint: Endpoint) -> Headers:
+def _custom_headers(endpoint: Endpoint, master_key: MasterKey) -> Headers:
     headers: Headers = []
-    for name, value in endpoint.headers.items():
-        refusal = "it is set by Kurir" if is_reserved(name) else header_refusal(name, value)
+    taken = endpoint.body_hmac.header.lower() if "body_hmac" in endpoint.signatures else ""
+    for name, sealed in endpoint.headers.items():
+        value = _opened(endpoint, sealed, master_key)
+        is_ours = is_written_by_us(name) or name.lower() == taken
+        refusal = "it is set by Kurir" if is_ours else header_refusal(name, value)
         if refusal is None:
             headers.append((name, value))
         else:

@@ -5,6 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from kurir.api.auth import Caller
+from kurir.api.webhooks.endpoint_secrets import public_key
 from kurir.api.webhooks.schemas import NewSecret, NewWebhook, RotateSecret, WebhookChange, WebhookView, view_of
 from kurir.api.webhooks.service import Webhooks
 
@@ -60,9 +61,11 @@ async def rotate_webhook_secret(
     webhooks: NamedDependency[Webhooks],
     data: JSONBody[RotateSecret | None] = None,
 ) -> NewSecret:
-    """Make a new secret. For 24 hours Standard Webhooks signatures are made with the one before, too."""
+    """Make new what a webhook signs with. For the overlap, Standard Webhooks signatures are made with the former, too.
+
+    Every signature header then holds both, so that receivers can change over when it suits them."""
     endpoint, secret, until = await webhooks.rotate_secret(caller, webhook_id, data or RotateSecret())
-    return NewSecret(id=endpoint.id, secret=secret, previous_valid_until=until)
+    return NewSecret(id=endpoint.id, secret=secret, public_key=public_key(endpoint), previous_valid_until=until)
 
 
 routes = (list_webhooks, create_webhook, show_webhook, change_webhook, delete_webhook, rotate_webhook_secret)

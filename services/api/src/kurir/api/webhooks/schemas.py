@@ -7,14 +7,17 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from kurir.api.webhooks.endpoint_secrets import MASKED, public_key
 from kurir.contracts.events import EVENT_TYPES
-from kurir.contracts.records import Endpoint, EndpointState, PayloadShape, SignatureScheme
+from kurir.contracts.records import BodyHmac, Endpoint, EndpointState, PayloadShape, SignatureScheme
 from kurir.dialects.shapes import ALIASES
 
 Url = Annotated[str, Meta(min_length=8, max_length=2048)]
 Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)]
-Signatures = Annotated[tuple[SignatureScheme, ...], Meta(max_length=4)]
+Signatures = Annotated[tuple[SignatureScheme, ...], Meta(max_length=5)]
 Secret = Annotated[str, Meta(min_length=8, max_length=128)]
+SigningKey = Annotated[str, Meta(min_length=8, max_length=128)]
+OverlapHours = Annotated[int, Meta(ge=0, le=168)]
 InFlight = Annotated[int, Meta(ge=1, le=100)]
 
 DEFAULT_EVENTS = tuple(ALIASES.values())
@@ -22,28 +25,36 @@ _NAMES = (*EVENT_TYPES, *ALIASES.values())
 _PATTERN = re.compile(r"[a-z.*_]{1,64}")
 
 
+class BodySignature(BodyHmac, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where `body_hmac` puts the signature, 64 hex digits, and what stands before them."""
+
+
 class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`events` are names such as `message.received` or patterns such as `send.message.*`; absent means
     message.received, message.status and device.status. Absent `deviceId` means all devices. An absent `secret` is
-    made and shown once."""
+    made and shown once; an absent `signingKey` is made where `signatures` has `ed25519`, and its public half shown."""
 
     url: Url
     events: Events = DEFAULT_EVENTS
     device_id: str | None = None
     secret: Secret | None = None
+    signing_key: SigningKey | None = None
     signatures: Signatures | None = None
+    body_hmac: BodySignature = BodySignature()
     payload: PayloadShape = "device_gateway"
     headers: dict[str, str] = {}
     max_in_flight: InFlight = 10
 
 
 class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What is absent stays. `active: true` also brings back a webhook that was disabled for failing."""
+    """What is absent stays; so does a header that is given as `***`, which is how its value is shown. `active: true`
+    also brings back a webhook that was disabled for failing."""
 
     url: Url | UnsetType = UNSET
     events: Events | UnsetType = UNSET
     device_id: str | UnsetType | None = UNSET
     signatures: Signatures | UnsetType = UNSET
+    body_hmac: BodySignature | UnsetType = UNSET
     payload: PayloadShape | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
     max_in_flight: InFlight | UnsetType = UNSET
@@ -51,13 +62,16 @@ class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 
 class RotateSecret(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """An absent `secret` is made and shown once."""
+    """An absent `secret` is made and shown once. With an overlap of 0 hours what was valid before ends at once."""
 
     secret: Secret | None = None
+    signing_key: SigningKey | None = None
+    overlap_hours: OverlapHours = 24
 
 
 class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A webhook. `secret` is there once, in the answer that made it. `disabledReason` says why nothing is sent."""
+    """A webhook. `secret` is there once, in the answer that made it; values of `headers` never are. `publicKey` is
+    what `v1a` signatures are verified by. `disabledReason` says why nothing is sent."""
 
     id: str
     url: str
@@ -66,20 +80,23 @@ class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: datetime
     updated_at: datetime
     signatures: tuple[SignatureScheme, ...]
+    body_hmac: BodyHmac
     payload: PayloadShape
     headers: dict[str, str]
     max_in_flight: int
     device_id: str | None = None
     secret: str | UnsetType = UNSET
+    public_key: str | None = None
     disabled_reason: str | None = None
     failing_since: datetime | None = None
 
 
 class NewSecret(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The secret, shown once. The one before signs too until `previousValidUntil` (Standard Webhooks)."""
+    """The secret, shown once. What was valid before signs too until `previousValidUntil` (Standard Webhooks)."""
 
     id: str
     secret: str
+    public_key: str | None
     previous_valid_until: datetime
 
 
@@ -100,10 +117,12 @@ def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None 
         updated_at=endpoint.updated_at,
         signatures=endpoint.signatures,
         payload=endpoint.payload,
-        headers=endpoint.headers,
+        body_hmac=endpoint.body_hmac,
+        headers=dict.fromkeys(endpoint.headers, MASKED),
         max_in_flight=endpoint.max_in_flight,
         device_id=endpoint.device,
         secret=secret if secret is not None else UNSET,
+        public_key=public_key(endpoint),
         disabled_reason=endpoint.disabled_reason or (state.reason if state is not None and is_disabled else None),
         failing_since=state.failing_since if state is not None else None,
     )

@@ -1,6 +1,5 @@
 """What tenants do with webhooks: the endpoints that the webhook-dispatcher delivers to."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from msgspec import UNSET
@@ -11,24 +10,14 @@ from kurir.api.changes import Changes
 from kurir.api.devices.service import Devices
 from kurir.api.problems import Problem
 from kurir.api.urls import check_url
+from kurir.api.webhooks.endpoint_secrets import EndpointSecrets, check_headers, check_signatures
 from kurir.api.webhooks.schemas import NewWebhook, RotateSecret, WebhookChange, is_event_pattern
 from kurir.contracts import ids
-from kurir.contracts.records import Endpoint, EndpointState, SealedSecret, SignatureScheme
-from kurir.runtime import signing
+from kurir.contracts.records import Endpoint, EndpointState
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.clock import Clock
-from kurir.runtime.egress import header_refusal
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
 from kurir.runtime.secrets import MasterKey
-
-SECRET_OVERLAP = timedelta(hours=24)  # receivers change over within a day; both secrets sign meanwhile
-MAX_HEADERS = 20
-MAX_SECRETS = 5  # that sign at once; rotating more often than this in a day drops the oldest
-
-# What the webhook-dispatcher writes itself; a header of that name would be sent twice or not at all.
-_OUR_PREFIXES = ("webhook-", "x-webhook-")
-_OUR_HEADERS = frozenset({"content-type", "user-agent", "traceparent", "x-hub-signature-256"})
-_BY_DEFAULT: tuple[SignatureScheme, ...] = ("standard", "device_gateway")
 
 
 class Webhooks:
@@ -71,12 +60,15 @@ class Webhooks:
         if len(self._endpoints.items(caller.tenant.id)) >= caller.tenant.max_endpoints:
             raise Problem("LIMIT_REACHED")
         device = new.device_id if new.device_id is not None else caller.key.device
-        await self._check(caller, new.url, new.events, device, new.headers)
-        secret = new.secret or signing.new_webhook_secret()
-        signatures = _signatures(new.signatures, secret)
+        signatures = check_signatures(new.signatures, new.secret)
+        check_headers(new.headers, signatures, new.body_hmac)
+        await self._check(caller, new.url, new.events, device)
         now = self._clock.now()
+        identifier = ids.short_id("wh_")
+        secrets = EndpointSecrets(self._master_key, caller.tenant.id, identifier)
+        sealed, secret = secrets.made(signatures, now, secret=new.secret, signing_key=new.signing_key)
         endpoint = Endpoint(
-            id=ids.short_id("wh_"),
+            id=identifier,
             tenant=caller.tenant.id,
             url=new.url,
             created_at=now,
@@ -85,10 +77,11 @@ class Webhooks:
             device=device,
             signatures=signatures,
             payload=new.payload,
-            headers=new.headers,
+            headers=secrets.sealed_headers(new.headers, {}),
+            body_hmac=new.body_hmac,
+            secrets=sealed,
             max_in_flight=new.max_in_flight,
         )
-        endpoint = replace(endpoint, secrets=(self._sealed(endpoint, secret, now),))
         await self._endpoints.create(key_of(endpoint.tenant, endpoint.id), endpoint)
         await self._tell(caller, "endpoint.created", endpoint, url=endpoint.url)
         return endpoint, secret
@@ -98,12 +91,21 @@ class Webhooks:
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
         if "device_id" in given:
             given["device"] = given.pop("device_id") or caller.key.device
+        secrets = EndpointSecrets(self._master_key, known.tenant, known.id)
         if "signatures" in given:
-            _signatures(given["signatures"], self._newest_secret(known))
+            given["secrets"] = secrets.completed(known, given["signatures"], self._clock.now())
+        headers = given.get("headers", {})
+        check_headers(
+            headers or dict.fromkeys(known.headers, ""),
+            given.get("signatures", known.signatures),
+            given.get("body_hmac", known.body_hmac),
+        )
+        if "headers" in given:
+            given["headers"] = secrets.sealed_headers(headers, known.headers)
         if given.get("active"):
             given["disabled_reason"] = None
         wanted = replace(known, **given)
-        await self._check(caller, wanted.url, wanted.events, wanted.device, wanted.headers)
+        await self._check(caller, wanted.url, wanted.events, wanted.device)
         endpoint = await self._write(known, **given)
         await self._tell(caller, "endpoint.changed", endpoint, fields=",".join(given))
         return endpoint
@@ -116,25 +118,18 @@ class Webhooks:
     async def rotate_secret(
         self, caller: Caller, webhook_id: str, rotation: RotateSecret
     ) -> tuple[Endpoint, str, datetime]:
-        """The endpoint, its new secret, and until when the one before signs too."""
+        """The endpoint, its new secret, and until when those before sign too."""
         known = self.get(caller, webhook_id)
-        secret = rotation.secret or signing.new_webhook_secret()
-        _signatures(known.signatures, secret)
         now = self._clock.now()
-        until = now + SECRET_OVERLAP
-        previous = tuple(
-            replace(one, expires_at=min(one.expires_at or until, until))
-            for one in known.secrets
-            if one.expires_at is None or one.expires_at > now
+        overlap = timedelta(hours=rotation.overlap_hours)
+        sealed, secret = EndpointSecrets(self._master_key, known.tenant, known.id).rotated(
+            known, now, overlap, secret=rotation.secret, signing_key=rotation.signing_key
         )
-        secrets = (self._sealed(known, secret, now), *previous)[:MAX_SECRETS]
-        endpoint = await self._write(known, secrets=secrets)
+        endpoint = await self._write(known, secrets=sealed)
         await self._tell(caller, "endpoint.secret_rotated", endpoint)
-        return endpoint, secret, until
+        return endpoint, secret, now + overlap
 
-    async def _check(
-        self, caller: Caller, url: str, events: tuple[str, ...], device: str | None, headers: Mapping[str, str]
-    ) -> None:
+    async def _check(self, caller: Caller, url: str, events: tuple[str, ...], device: str | None) -> None:
         for index, pattern in enumerate(events):
             if not is_event_pattern(pattern):
                 raise Problem("VALIDATION_ERROR", f"There is no event {pattern!r}.", field=f"events[{index}]")
@@ -143,22 +138,7 @@ class Webhooks:
                 self._devices.get(caller, device)
             except Problem as problem:
                 raise Problem(problem.code, field="deviceId") from None
-        if len(headers) > MAX_HEADERS:
-            raise Problem("VALIDATION_ERROR", f"At most {MAX_HEADERS} headers.", field="headers")
-        for name, value in headers.items():
-            refusal = header_refusal(name, value)
-            if name.lower().startswith(_OUR_PREFIXES) or name.lower() in _OUR_HEADERS:
-                refusal = "this header is written by us"
-            if refusal is not None:
-                raise Problem("VALIDATION_ERROR", f"Header {name!r}: {refusal}.", field="headers")
         await check_url(url, self._guard)
-
-    def _sealed(self, endpoint: Endpoint, secret: str, now: datetime) -> SealedSecret:
-        sealed = self._master_key.seal(secret, secret_context(endpoint))
-        return SealedSecret(id=ids.short_id("sec_"), sealed=sealed, created_at=now)
-
-    def _newest_secret(self, endpoint: Endpoint) -> str:
-        return self._master_key.open(endpoint.secrets[0].sealed, secret_context(endpoint))
 
     async def _write(self, known: Endpoint, **given: object) -> Endpoint:
         now = self._clock.now()
@@ -177,23 +157,6 @@ class Webhooks:
         )
 
 
-def secret_context(endpoint: Endpoint) -> str:
-    """What a sealed secret is bound to: a copy in another tenant's endpoint does not open."""
-    return f"{endpoint.tenant}/{endpoint.id}"
-
-
 def _is_visible(caller: Caller, endpoint: Endpoint) -> bool:
     """A key that is bound to a device sees that device's webhooks alone."""
     return caller.key.device is None or endpoint.device == caller.key.device
-
-
-def _signatures(wanted: tuple[SignatureScheme, ...] | None, secret: str) -> tuple[SignatureScheme, ...]:
-    """The schemes to sign by. A secret that is no Standard Webhooks secret can sign in the other ways alone."""
-    try:
-        signing.decode_webhook_secret(secret)
-    except signing.WebhookSecretInvalid as error:
-        if wanted is None:
-            return ("device_gateway",)
-        if "standard" in wanted:
-            raise Problem("VALIDATION_ERROR", str(error), field="secret") from None
-    return _BY_DEFAULT if wanted is None else wanted
