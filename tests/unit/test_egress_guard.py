@@ -1,7 +1,11 @@
 """Nothing that leads inside is reached: shown by listeners on this machine that no connection comes to."""
 
+import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -9,38 +13,22 @@ from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.egress import Egress, EgressPolicy, TransportFailure
 from tests.support.webhook_receiver import Reply, WebhookReceiver
 
-LOOPBACK_SPELLINGS = [
-    "127.0.0.1",
-    "127.1",
-    "127.0.1",
-    "127.0.0.1.",
-    "127.1.2.3",
-    "0x7f000001",
-    "0x7f.1",
-    "0X7F.0.0.1",
-    "2130706433",
-    "017700000001",
-    "0177.0.0.1",
-    "%31%32%37.0.0.1",
-    "①②⑦.⓪.⓪.①",
-    "127。0。0。1",
-    "user:password@127.0.0.1",
-    "0",
-    "0.0.0.0",
-    "[::1]",
-    "[::]",
-    "[0:0:0:0:0:0:0:1]",
-    "[::127.0.0.1]",
-    "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]",
-    "[::ffff:0:127.0.0.1]",
-    "[64:ff9b::127.0.0.1]",
-    "[2002:7f00:1::]",
-    "[::1%25lo]",
-    "localhost",
-    "LOCALHOST",
-    "localhost.",
+CORPUS = [
+    line
+    for line in (Path(__file__).parent / "addresses_inside.txt").read_text().splitlines()
+    if line and not line.startswith("#")
 ]
+
+
+def literals(urls: list[str]) -> Iterator[IPv4Address | IPv6Address]:
+    """The addresses that some URLs hold in the form that a name server gives them."""
+    for url in urls:
+        with contextlib.suppress(ValueError):
+            yield ip_address((urlsplit(url.replace(":{port}", "")).hostname or "").partition("%")[0])
+
+
+def batched(items: list[str], size: int) -> list[list[str]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 @pytest.fixture
@@ -57,14 +45,56 @@ async def refused(egress: Egress, url: str) -> TransportFailure:
     return raised.value
 
 
-@pytest.mark.parametrize("spelling", LOOPBACK_SPELLINGS)
-async def test_no_spelling_of_loopback_is_reached(
-    spelling: str, inside: tuple[WebhookReceiver, WebhookReceiver]
+@pytest.fixture
+async def everywhere() -> AsyncIterator[tuple[WebhookReceiver, WebhookReceiver]]:
+    """Receivers on every address of this machine, on one port."""
+    async with WebhookReceiver(host="0.0.0.0") as v4, WebhookReceiver(host="::", port=v4.port) as v6:
+        yield v4, v6
+
+
+def test_the_corpus_is_as_large_as_it_is_said_to_be() -> None:
+    assert len(set(CORPUS)) == len(CORPUS) > 250
+
+
+@pytest.mark.parametrize("url", CORPUS)
+async def test_no_form_of_an_address_inside_is_reached(
+    url: str, everywhere: tuple[WebhookReceiver, WebhookReceiver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    v4, v6 = inside
+    v4, v6 = everywhere
+    a_name_server(monkeypatch, {})
     async with Egress(EgressPolicy(guard=AddressGuard(require_https=False))) as egress:
-        failure = await refused(egress, f"http://{spelling}:{v4.port}/hook")
-    assert failure.kind in ("guard", "request", "dns"), failure  # some spellings mean nothing to some systems
+        failure = await refused(egress, url.replace("{port}", str(v4.port)))
+    assert failure.kind in ("guard", "request", "dns"), failure  # some forms mean nothing to some systems
+    assert (v4.connections, v6.connections) == (0, 0)
+
+
+async def test_many_forms_of_the_corpus_would_reach_a_listener_if_no_guard_stood_before_it(
+    everywhere: tuple[WebhookReceiver, WebhookReceiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v4, v6 = everywhere
+    a_name_server(monkeypatch, {})
+    reached = []
+    guard = AddressGuard.parse(["127.0.0.0/8", "0.0.0.0/8", "::/127"])
+    async with Egress(EgressPolicy(guard=guard)) as egress:
+        for url in CORPUS:
+            with contextlib.suppress(TransportFailure):
+                await egress.post(url.replace("{port}", str(v4.port)), headers=(), body=b"{}", deadline_s=10.0)
+                reached.append(url)
+    assert len(reached) >= 80, reached
+    assert v4.received
+    assert v6.received
+
+
+@pytest.mark.parametrize("addresses", batched(sorted({str(address) for address in literals(CORPUS)}), 16))
+async def test_no_name_that_stands_for_an_address_inside_is_reached(
+    addresses: list[str], everywhere: tuple[WebhookReceiver, WebhookReceiver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    v4, v6 = everywhere
+    names = {f"n{index}.example": [[address]] for index, address in enumerate(addresses)}
+    a_name_server(monkeypatch, {**names, "all.example": [addresses]})
+    async with Egress(EgressPolicy(guard=AddressGuard(require_https=False))) as egress:
+        for name in (*names, "all.example"):
+            assert (await refused(egress, f"http://{name}:{v4.port}/")).kind == "guard"
     assert (v4.connections, v6.connections) == (0, 0)
 
 
@@ -108,6 +138,8 @@ def a_name_server(monkeypatch: pytest.MonkeyPatch, answers: dict[str, list[list[
     system = socket.getaddrinfo
 
     def getaddrinfo(host: str, port: object, *args: object, **options: object) -> object:
+        if host.endswith(".example") and host not in answers:
+            raise socket.gaierror(socket.EAI_NONAME, "there is no such name")
         if host not in answers:
             return system(host, port, *args, **options)  # type: ignore[arg-type]
         addresses = answers[host].pop(0) if len(answers[host]) > 1 else answers[host][0]
