@@ -89,6 +89,8 @@ def test_a_status_reported_late_never_replaces_a_further_one() -> None:
     assert states.furthest(["queued", "sending", "read", "delivered", "sent"]) == "read"
     assert states.furthest(["queued", "sending", "unknown", "delivered"]) == "delivered"
     assert states.furthest(["queued", "sending", "failed"]) == "failed"
+    assert states.furthest(["sent", "undelivered"]) == "undelivered"
+    assert states.furthest(["delivered", "sent", "undelivered"]) == "delivered"
 
 
 def test_every_reason_and_every_error_has_a_sentence() -> None:

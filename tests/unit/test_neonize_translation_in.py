@@ -240,7 +240,14 @@ def test_status_updates_are_not_messages() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "status"), [("DELIVERED", "delivered"), ("INACTIVE", "delivered"), ("READ", "read"), ("PLAYED", "played")]
+    ("kind", "status"),
+    [
+        ("DELIVERED", "delivered"),
+        ("INACTIVE", "delivered"),
+        ("READ", "read"),
+        ("PLAYED", "played"),
+        ("RETRY", "unreadable"),
+    ],
 )
 def test_receipts_of_others_become_statuses(kind: str, status: str) -> None:
     source = a_source(Chat="101@lid", Sender="101:3@lid")
@@ -252,7 +259,7 @@ def test_receipts_of_others_become_statuses(kind: str, status: str) -> None:
     assert receipt.at == NOW
 
 
-@pytest.mark.parametrize("kind", ["SENDER", "RETRY", "READ_SELF", "PLAYED_SELF", "SERVER_ERROR", "PEER_MSG"])
+@pytest.mark.parametrize("kind", ["SENDER", "READ_SELF", "PLAYED_SELF", "SERVER_ERROR", "PEER_MSG"])
 def test_other_receipts_are_not_reported(kind: str) -> None:
     source = a_source(Chat="101@lid", Sender="101@lid")
     event = nz.Receipt(MessageSource=source, MessageIDs=["3EB0"], Timestamp=1, Type=kind)

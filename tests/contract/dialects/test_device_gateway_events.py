@@ -119,6 +119,7 @@ def test_a_connection_has_exactly_these_bytes() -> None:
         ("delivered", "DELIVERED"),
         ("read", "READ"),
         ("played", "READ"),
+        ("undelivered", "SENT"),
         ("failed", "FAILED"),
         ("unknown", "FAILED"),
         ("expired", "FAILED"),

@@ -34,9 +34,21 @@ class Media(Struct, frozen=True, kw_only=True):
     file_name: str | None = None
 
 
+class LinkPreview(Struct, frozen=True, kw_only=True):
+    """What is shown of the page `url`. `image` is where its picture is; a received preview names none."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    title: Annotated[str, Meta(min_length=1, max_length=300)]
+    description: Annotated[str, Meta(max_length=1000)] | None = None
+    image: Annotated[str, Meta(max_length=2048)] | None = None
+
+
 class Text(Struct, frozen=True, kw_only=True, tag_field="kind", tag="text"):
+    """Words. With `link_preview` the first link's page is read for a preview, unless `preview` says what to show."""
+
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
-    link_preview: bool = True
+    link_preview: bool = False
+    preview: LinkPreview | None = None
 
 
 class Image(Struct, frozen=True, kw_only=True, tag_field="kind", tag="image"):

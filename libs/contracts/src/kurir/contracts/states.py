@@ -12,6 +12,7 @@ MessageStatus = Literal[
     "sending",
     "retrying",
     "sent",
+    "undelivered",
     "delivered",
     "read",
     "played",
@@ -26,7 +27,7 @@ FINAL_STATUSES: frozenset[MessageStatus] = frozenset(
 )
 """Nothing that the gateway does will change these. Receipts may still raise `delivered` and `unknown`."""
 
-SETTLED_STATUSES: frozenset[MessageStatus] = FINAL_STATUSES | {"sent"}
+SETTLED_STATUSES: frozenset[MessageStatus] = FINAL_STATUSES | {"sent", "undelivered"}
 """The command behind the message is done with: sending it again would be a second message."""
 
 _RANK: dict[MessageStatus, int] = {
@@ -40,9 +41,11 @@ _RANK: dict[MessageStatus, int] = {
     "expired": 5,
     "canceled": 5,
     "sent": 6,
-    "delivered": 7,
-    "read": 8,
-    "played": 9,
+    # WhatsApp has it and no phone has said so: less than any receipt, whenever that comes.
+    "undelivered": 7,
+    "delivered": 8,
+    "read": 9,
+    "played": 10,
 }
 
 
@@ -90,6 +93,8 @@ Reason = Literal[
     "rate_overlimit",
     "send_timeout",
     "outcome_unknown",
+    "no_receipt",
+    "unreadable",
     "expired",
     "canceled",
     "engine_error",
@@ -121,6 +126,8 @@ SENTENCES: dict[Reason, str] = {
     "rate_overlimit": "WhatsApp says that this number sends too fast; slow down.",
     "send_timeout": "WhatsApp did not confirm in time; the message may or may not have been sent.",
     "outcome_unknown": "The process died while sending; the message may or may not have been sent.",
+    "no_receipt": "No device of the recipient confirmed it in the time you set; try another way, or wait longer.",
+    "unreadable": "The recipient's WhatsApp could not decrypt the message; send it anew.",
     "expired": "The message's time limit passed before it could be sent.",
     "canceled": "The message was canceled before it was sent.",
     "engine_error": "The engine failed to send the message; the detail says how.",

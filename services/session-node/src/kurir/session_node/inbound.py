@@ -15,6 +15,7 @@ from kurir.contracts import ids
 from kurir.contracts.content import Content, Media
 from kurir.contracts.events import ConnectionUpdate, MessageStatusChanged, MessageUpserted
 from kurir.contracts.records import Session
+from kurir.contracts.states import MessageStatus
 from kurir.runtime.broker import PublishError
 from kurir.runtime.objects import ObjectStore, StoreUnavailable, TooLarge, object_name
 from kurir.session_node.engines.engine import Attachment, MediaFailed, ReceiptSeen, Received, StateChanged
@@ -89,17 +90,17 @@ def message_event(tenant: str, device: str, received: Received, content: Content
 
 
 def receipt_event(
-    tenant: str, device: str, seen: ReceiptSeen, whatsapp_id: str, message: SentMessage
+    tenant: str, device: str, seen: ReceiptSeen, status: MessageStatus, whatsapp_id: str, message: SentMessage
 ) -> MessageStatusChanged:
     """The event of a receipt for one message. In groups each reader's receipt is a fact of its own."""
     readers = (seen.sender.jid,) if seen.chat.jid.endswith("@g.us") else ()
     return MessageStatusChanged(
-        id=ids.status_event_id(message.message_id, seen.status, *readers),
+        id=ids.status_event_id(message.message_id, status, *readers),
         tenant=tenant,
         device=device,
         at=seen.at,
         message_id=message.message_id,
-        status=seen.status,
+        status=status,
         to=message.to,
         whatsapp_id=whatsapp_id,
         recipient=seen.sender,

@@ -251,7 +251,7 @@ class Outbound:
             log.exception("outbound.engine_failed", device=command.device, message_id=command.id)
             return await self._unknown(command, attempt, "engine_error", repr(error))
         self._meters.send_seconds.observe(time.perf_counter() - began)
-        self._session.sent.remember(sent.whatsapp_id, command.id, command.to)
+        self._session.was_sent(sent.whatsapp_id, command.id, command.to)
         return await self._report(command, "sent", attempt, whatsapp_id=sent.whatsapp_id, at=sent.sent_at)
 
     async def _unknown(self, command: SendMessage, attempt: int, reason: Reason, detail: str) -> Done | Hold:

@@ -14,8 +14,11 @@ LOOK_AGAIN_AFTER_S = 60.0  # a device whose own phone writes much gets many rece
 
 
 class SentMessage(NamedTuple):
+    """`has_receipt`: some device of a receiver has it."""
+
     message_id: str
     to: str
+    has_receipt: bool = False
 
 
 class SentMessages:
@@ -28,10 +31,16 @@ class SentMessages:
         self._looked_at: float | None = None
 
     def remember(self, whatsapp_id: str, message_id: str, to: str) -> None:
-        self._messages[whatsapp_id] = SentMessage(message_id, to)
+        self._messages.setdefault(whatsapp_id, SentMessage(message_id, to))
         if len(self._messages) > self._limit:
             self._messages.popitem(last=False)
             self._forgot_some = True
+
+    def received(self, whatsapp_id: str) -> None:
+        """A device of a receiver has this message."""
+        known = self._messages.get(whatsapp_id)
+        if known is not None and not known.has_receipt:
+            self._messages[whatsapp_id] = known._replace(has_receipt=True)
 
     def find(self, whatsapp_id: str) -> SentMessage | None:
         return self._messages.get(whatsapp_id)

@@ -18,9 +18,10 @@ from kurir.contracts import events, subjects
 from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import PublishError, PublishRefused
-from kurir.session_node.engines.engine import ReceiptSeen, Received
+from kurir.session_node.engines.engine import CaughtUp, ReceiptSeen, Received
 from kurir.session_node.event_log import EventLog
 from kurir.session_node.inbound import message_event, receipt_event, stored_content
+from kurir.session_node.overdue import Overdue, undelivered
 from kurir.session_node.receipts import LOOK_BACK_EVENTS, LOOK_BACK_S, SentMessages
 from kurir.session_node.shared import Shared
 from kurir.session_node.tasks import ended
@@ -32,6 +33,13 @@ DROP_LIMIT = 2 * WAITING_LIMIT  # what an engine that is being closed may still 
 BATCH = 256
 SEND_WAIT_S = 5.0  # engines tell of a receipt after its send has returned; then its outcome is stored in milliseconds
 LOOK_BACK_PAUSE_S = 0.5
+
+
+class _Look:
+    """Time to see which messages have got no receipt."""
+
+
+Report = ConnectionUpdate | Received | ReceiptSeen | CaughtUp | _Look
 
 
 class Reports:
@@ -46,6 +54,7 @@ class Reports:
         shared: Shared,
         event_log: EventLog,
         sent: SentMessages,
+        overdue: Overdue,
         no_send: asyncio.Event,
         when_stored: Callable[[], None],
     ) -> None:
@@ -54,9 +63,10 @@ class Reports:
         self._shared = shared
         self._log = event_log
         self._sent = sent
+        self._overdue = overdue
         self._no_send = no_send
         self._when_stored = when_stored
-        self._waiting: deque[ConnectionUpdate | Received | ReceiptSeen] = deque()
+        self._waiting: deque[Report] = deque()
         self._pumping: asyncio.Task[None] | None = None
 
     @property
@@ -64,7 +74,7 @@ class Reports:
         """How many reports are not stored yet and not being stored."""
         return len(self._waiting)
 
-    def take(self, report: Received | ReceiptSeen) -> None:
+    def take(self, report: Received | ReceiptSeen | CaughtUp) -> None:
         """Have it told after all that was taken before; returns at once."""
         if len(self._waiting) >= DROP_LIMIT:
             self._shared.meters.observations_dropped.add()
@@ -76,11 +86,15 @@ class Reports:
         """Have our own word told after all that was taken before; returns at once."""
         self._enter(fact)
 
+    def look(self) -> None:
+        """Have overdue messages told after all that was taken before; returns at once."""
+        self._enter(_Look())
+
     async def stored(self) -> None:
         """Wait until all is stored, or the wait is cancelled: then what is left is lost."""
         await ended(self._pumping)
 
-    def _enter(self, report: ConnectionUpdate | Received | ReceiptSeen) -> None:
+    def _enter(self, report: Report) -> None:
         self._waiting.append(report)
         if self._pumping is None:
             self._pumping = asyncio.create_task(self._pump())
@@ -91,8 +105,9 @@ class Reports:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
                 ready: list[Event] = []
                 for report in batch:
-                    if isinstance(report, Received) and report.attachment is not None:
-                        await self._append(ready)  # a download must not hold what came before it
+                    if isinstance(report, _Look) or (isinstance(report, Received) and report.attachment is not None):
+                        # A download must not hold what came before it; a look wants to find it stored.
+                        await self._append(ready)
                         ready = []
                     try:
                         ready += await self._events_of(report)
@@ -111,8 +126,17 @@ class Reports:
         except PublishRefused as error:
             log.error("session.event_refused", device=self._device, ids=[fact.id for fact in facts], error=str(error))
 
-    async def _events_of(self, report: ConnectionUpdate | Received | ReceiptSeen) -> list[Event]:
+    async def _events_of(self, report: Report) -> list[Event]:
+        if isinstance(report, _Look):
+            return await self._overdue.facts()
+        if isinstance(report, CaughtUp):
+            self._overdue.caught_up()
+            return []
         if isinstance(report, ConnectionUpdate):
+            if report.state == "connected":
+                self._overdue.connected()
+            else:
+                self._overdue.disconnected()
             return [report]
         if isinstance(report, ReceiptSeen):
             return await self._receipts(report)
@@ -136,8 +160,16 @@ class Reports:
                 message = self._sent.find(whatsapp_id)
             if message is None:
                 self._shared.meters.unmatched_receipts.add()
-            else:
-                found.append(receipt_event(self._tenant, self._device, seen, whatsapp_id, message))
+            elif seen.status != "unreadable":
+                self._sent.received(whatsapp_id)
+                self._overdue.received(message.message_id)
+                found.append(receipt_event(self._tenant, self._device, seen, seen.status, whatsapp_id, message))
+            elif not message.has_receipt and not message.to.endswith("@g.us"):
+                # Of several devices one that cannot read it is no news, nor is one of many members of a group.
+                self._overdue.received(message.message_id)
+                found.append(
+                    undelivered(self._tenant, self._device, whatsapp_id, message, "unreadable", recipient=seen.sender)
+                )
         return found
 
     async def _look_back(self) -> None:
@@ -154,5 +186,9 @@ class Reports:
         for message in stored:
             with contextlib.suppress(msgspec.DecodeError):
                 fact = events.decode("send.message.status", message.data)
-                if isinstance(fact, MessageStatusChanged) and fact.status == "sent" and fact.whatsapp_id:
+                if not isinstance(fact, MessageStatusChanged) or fact.whatsapp_id is None:
+                    continue
+                if fact.status == "sent":
                     self._sent.remember(fact.whatsapp_id, fact.message_id, fact.to)
+                else:
+                    self._sent.received(fact.whatsapp_id)

@@ -32,6 +32,7 @@ from kurir.session_node.engines.engine import (
 )
 from kurir.session_node.event_log import EventLog
 from kurir.session_node.inbound import connection_event, session_after
+from kurir.session_node.overdue import Overdue
 from kurir.session_node.pacing import Pace
 from kurir.session_node.receipts import SentMessages
 from kurir.session_node.reports import WAITING_LIMIT, Reports
@@ -63,7 +64,7 @@ class DeviceSession:
         self.device_id = device_id
         self.device = device
         self.log = EventLog(shared.bus, tenant, device_id, lease.token, shared.meters.events)
-        self.sent = SentMessages()
+        self._sent = SentMessages()
         self.lease = lease
         self._shared = shared
         self._on_change = on_change
@@ -92,7 +93,12 @@ class DeviceSession:
         self._reconciling: asyncio.Task[None] | None = None
         self._no_send = asyncio.Event()
         self._no_send.set()
-        self._reports = Reports(tenant, device_id, shared, self.log, self.sent, self._no_send, self._all_stored)
+        self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
+        self._reports = Reports(
+            tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored
+        )
+        if device is not None:
+            self._overdue.be_patient(device.undelivered_after_s)
 
     # What outbound asks
 
@@ -145,6 +151,11 @@ class DeviceSession:
             raise NotConnected
         return await self._engine_session.send(order)
 
+    def was_sent(self, whatsapp_id: str, message_id: str, to: str) -> None:
+        """A message has got WhatsApp's id, by which its receipts will be known. Call it before the send is over."""
+        self._sent.remember(whatsapp_id, message_id, to)
+        self._overdue.sent(whatsapp_id, message_id, to)
+
     async def unlink(self) -> None:
         """Unlink the device at WhatsApp, connecting for it if need be, and forget its keys in any case."""
         async with self._lifecycle:
@@ -162,6 +173,7 @@ class DeviceSession:
         self.device = device
         if device is not None:
             self._engine_name = device.engine
+            self._overdue.be_patient(device.undelivered_after_s)
         if self._pace is not None and device is not None:
             self._pace.set_rate(device.pace_per_minute, time.monotonic())
         self._kick()
@@ -181,6 +193,7 @@ class DeviceSession:
         is away; the caller sets the limit.
         """
         self._stopping.set()
+        self._overdue.stop()
         if self._timer is not None:
             self._timer.cancel()
         if is_lost and self._engine_session is not None:

@@ -52,6 +52,7 @@ _STATUS: dict[states.MessageStatus, str] = {
     "sending": "QUEUED",
     "retrying": "QUEUED",
     "sent": "SENT",
+    "undelivered": "SENT",  # this API has no word for it; the error beside it says why
     "delivered": "DELIVERED",
     "read": "READ",
     "played": "READ",

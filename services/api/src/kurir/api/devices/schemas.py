@@ -3,30 +3,34 @@
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from kurir.contracts.records import Device, Engine, Session
 from kurir.dialects.device_gateway.events import device_status_word
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
+UndeliveredAfter = Annotated[int, Meta(ge=60, le=86_400)]
 
 
 class NewDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """`engine` is `neonize` (WhatsApp) or `sandbox` (a device with no phone, for tests)."""
+    """`engine` is `neonize` (WhatsApp) or `sandbox` (a device with no phone, for tests). A message that no phone has
+    confirmed after `undeliveredAfter` seconds is reported UNDELIVERED; null reports nothing."""
 
     name: Name = "Device"
     engine: Engine | None = None
     rate_per_minute: PerMinute | None = None
     pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 30
+    undelivered_after_s: UndeliveredAfter | None = field(name="undeliveredAfter", default=None)
 
 
 class DeviceChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What is absent stays; `ratePerMinute: null` goes back to the tenant's."""
+    """What is absent stays; `ratePerMinute: null` goes back to the tenant's, `undeliveredAfter: null` turns it off."""
 
     name: Name | UnsetType = UNSET
     rate_per_minute: PerMinute | UnsetType | None = UNSET
     pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
+    undelivered_after_s: UndeliveredAfter | UnsetType | None = field(name="undeliveredAfter", default=UNSET)
 
 
 class ConnectDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -57,6 +61,7 @@ class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
     pairing_code: str | None = None
     rate_per_minute: int | None = None
     pace_per_minute: int = 30
+    undelivered_after_s: int | None = field(name="undeliveredAfter", default=None)
 
 
 class DeviceStatus(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -86,4 +91,5 @@ def view_of(device: Device, session: Session | None) -> DeviceView:
         pairing_code=session.pairing_code if session else None,
         rate_per_minute=device.rate_per_minute,
         pace_per_minute=device.pace_per_minute,
+        undelivered_after_s=device.undelivered_after_s,
     )

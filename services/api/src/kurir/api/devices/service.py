@@ -71,6 +71,7 @@ class Devices:
             updated_at=now,
             rate_per_minute=new.rate_per_minute,
             pace_per_minute=new.pace_per_minute,
+            undelivered_after_s=new.undelivered_after_s,
         )
         await self._devices.create(key_of(device.tenant, device.id), device)
         await self._tell(caller, "device.created", device, name=device.name, engine=device.engine)

@@ -59,7 +59,7 @@ class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
 class SendText(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
-    link_preview: bool = True
+    link_preview: bool = False
 
 
 class SendMedia(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

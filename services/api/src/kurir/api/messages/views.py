@@ -21,6 +21,7 @@ STATUS_WORDS: dict[states.MessageStatus, str] = {
     "sending": "QUEUED",
     "retrying": "QUEUED",
     "sent": "SENT",
+    "undelivered": "UNDELIVERED",
     "delivered": "DELIVERED",
     "read": "READ",
     "played": "READ",
@@ -44,8 +45,9 @@ class MessageError(Struct, frozen=True, kw_only=True):
 
 class MessageView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A message. `id` is ours, `messageId` WhatsApp's, known from SENT on. `timestamp` is when we accepted it, in
-    milliseconds. `status` is SCHEDULED, QUEUED, SENT, DELIVERED, READ, FAILED, UNKNOWN (it may or may not have been
-    sent), EXPIRED or CANCELED; RECEIVED for one that came in."""
+    milliseconds. `status` is SCHEDULED, QUEUED, SENT, UNDELIVERED (no receipt in the time that was
+    set), DELIVERED, READ, FAILED, UNKNOWN (it may or may not have been sent), EXPIRED or CANCELED; RECEIVED for one
+    that came in."""
 
     id: str
     message_id: str | None

@@ -100,16 +100,23 @@ class Received(Struct, frozen=True, kw_only=True):
 
 
 class ReceiptSeen(Struct, frozen=True, kw_only=True):
-    """Messages that we sent were delivered, read or played by `sender` (in groups one of many)."""
+    """Messages that we sent were delivered, read or played by `sender` (in groups one of many).
+
+    `unreadable`: a device of theirs could not decrypt it and asked for it again, and the engine cannot send it again.
+    """
 
     whatsapp_ids: tuple[str, ...]
-    status: Literal["delivered", "read", "played"]
+    status: Literal["delivered", "read", "played", "unreadable"]
     chat: Address
     sender: Address
     at: datetime
 
 
-Observation = StateChanged | Received | ReceiptSeen
+class CaughtUp(Struct, frozen=True, kw_only=True):
+    """All that waited at WhatsApp while the device was away has been reported, receipts too."""
+
+
+Observation = StateChanged | Received | ReceiptSeen | CaughtUp
 
 Report = Callable[[Observation], None]
 """Called on the event loop, in the order of what happened; must not block and must not raise."""
@@ -126,7 +133,7 @@ class Outgoing(Protocol):
 
 
 class SendOrder(Struct, frozen=True, kw_only=True):
-    """One message to send; `to` is a JID."""
+    """One message to send; `to` is a JID. `thumbnail` is a small JPEG for the preview of a text's link."""
 
     message_id: str
     to: str
@@ -135,6 +142,7 @@ class SendOrder(Struct, frozen=True, kw_only=True):
     mentions: tuple[str, ...] = ()
     media: Outgoing | None = None
     typing_ms: int = 0
+    thumbnail: bytes | None = None
 
 
 class Sent(Struct, frozen=True, kw_only=True):

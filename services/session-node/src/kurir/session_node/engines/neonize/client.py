@@ -19,6 +19,7 @@ import msgspec
 from kurir.contracts.states import Reason
 from kurir.session_node.engines.engine import (
     Capability,
+    CaughtUp,
     MediaFailed,
     NotConnected,
     Observation,
@@ -339,6 +340,7 @@ class NeonizeSession:
             self._be_patient()
             self._was_connected = False
             self._quiet.connecting()
+            self._sender.has_new_link()
             try:
                 await link.open()
                 why = await self._link_is_over
@@ -383,11 +385,13 @@ class NeonizeSession:
                 self._sender.hear(receipt)
         elif kind == lib.OFFLINE_SYNC_COMPLETED:
             self._quiet.caught_up()
+            self._tell(CaughtUp())
         elif kind == lib.DEVICE:
             self._me = from_whatsapp.connected(data)
         elif kind == lib.KEEPALIVE_RESTORED:
             self._quiet.caught_up()  # the connection is the same one, and nothing waited for it
             self._gain()
+            self._tell(CaughtUp())
         elif kind == lib.CONNECTED:
             self._gain()
         elif kind in (lib.DISCONNECTED, lib.KEEPALIVE_TIMEOUT):

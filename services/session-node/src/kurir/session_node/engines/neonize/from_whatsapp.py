@@ -121,9 +121,9 @@ def connect_failure(data: bytes) -> str:
 
 # --- receipts ----------------------------------------------------------------------------------------------------
 
-# 9 (inactive) is a delivery to a device that is not looking. 3 asks for a resend, which whatsmeow does by itself;
-# 2, 5, 7, 10 and 11 come from the account's own devices.
-RECEIPT_STATUS = {1: "delivered", 9: "delivered", 4: "read", 6: "played"}
+# 9 (inactive) is a delivery to a device that is not looking. 3 asks for the message again; 2, 5,
+# 7, 10 and 11 come from the account's own devices.
+RECEIPT_STATUS = {1: "delivered", 9: "delivered", 4: "read", 6: "played", 3: "unreadable"}
 
 
 def receipt(data: bytes) -> ReceiptSeen | None:

@@ -5,7 +5,7 @@ An answer is `sent`, a refusal that is certain, or unknown; receipts are held ba
 
 import asyncio
 import contextlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -37,6 +37,7 @@ MAX_MEDIA_BYTES = 100 * 1024 * 1024  # the library takes and gives media whole, 
 LARGE_BYTES = 1024 * 1024
 LARGE_AT_ONCE = 8
 SENT_REMEMBERED = 1000
+RESENDABLE = 256  # a whatsmeow client remembers so many of its messages, in memory, to send them again (its retry.go)
 
 
 class Transfers:
@@ -82,7 +83,12 @@ class Sender:
         self._turn = asyncio.Lock()
         self._sending = False
         self._sent_lately: OrderedDict[str, None] = OrderedDict()
+        self._resendable: deque[str] = deque(maxlen=RESENDABLE)
         self._early: list[ReceiptSeen] = []
+
+    def has_new_link(self) -> None:
+        """The library's new client remembers nothing that a former one sent."""
+        self._resendable.clear()
 
     async def send(self, order: SendOrder) -> Sent:
         """Send one message; messages of one session go one after the other.
@@ -202,8 +208,8 @@ class Sender:
         is_early = self._sending and not self._sent_lately.keys() & ids
         if is_early or any(ids.intersection(early.whatsapp_ids) for early in self._early):
             self._early.append(receipt)
-        else:
-            self._tell_receipt(receipt)
+        elif receipt.status != "unreadable" or not ids.intersection(self._resendable):
+            self._tell_receipt(receipt)  # else the library sends it again
 
     def _tell_early(self) -> None:
         early, self._early = self._early, []
@@ -215,6 +221,7 @@ class Sender:
         self._tell(msgspec.structs.replace(receipt, chat=chat, sender=sender))
 
     def _remember(self, whatsapp_id: str) -> None:
+        self._resendable.append(whatsapp_id)
         self._sent_lately[whatsapp_id] = None
         if len(self._sent_lately) > SENT_REMEMBERED:
             self._sent_lately.popitem(last=False)

@@ -18,6 +18,7 @@ from kurir.contracts.content import MessageKey, media_of
 from kurir.contracts.states import ConnectionState, Reason
 from kurir.session_node.engines.engine import (
     Capability,
+    CaughtUp,
     MediaFailed,
     NotConnected,
     NotPairing,
@@ -272,6 +273,7 @@ class SandboxSession:
         self._login += 1
         for mail in self._engine.store.waiting(*self.key):
             self._expect(mail)
+        self._engine.wheel.after(0, self._catch_up, self._login)
         held, self._held = self._held, []
         for answer in held:
             answer()
@@ -370,6 +372,11 @@ class SandboxSession:
                 (mail.reply.sent_at - now).total_seconds(), self._hear, mail, mail.reply, self._login
             )
             mail.left += 1
+
+    def _catch_up(self, login: int) -> None:
+        """After what was due already."""
+        if self.connected and login == self._login:
+            self._report(CaughtUp())
 
     def _hear(self, mail: Mail, observation: ReceiptSeen | Received, login: int) -> None:
         if not self.connected or login != self._login:
