@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal, get_args
 
-from kurir.contracts.content import MessageKey, media_of
+from kurir.contracts.content import media_of
 from kurir.contracts.states import ConnectionState, Reason
 from kurir.session_node.engines.engine import (
     Capability,
@@ -33,10 +33,10 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.requests import NumberCheck, TypingState
 from kurir.session_node.engines.sandbox import contacts
 from kurir.session_node.engines.sandbox import scenario as scenarios
 from kurir.session_node.engines.sandbox.contacts import Pace as Pace
+from kurir.session_node.engines.sandbox.requesting import Requests
 from kurir.session_node.engines.sandbox.scenario import Mishap, Scenario
 from kurir.session_node.engines.sandbox.store import Mail, Store
 from kurir.session_node.engines.sandbox.wheel import Wheel
@@ -55,7 +55,7 @@ class SandboxEngine:
     """
 
     name = "sandbox"
-    capabilities: frozenset[Capability] = frozenset(get_args(Capability)) - {"profile_picture", "contacts", "groups"}
+    capabilities: frozenset[Capability] = frozenset(get_args(Capability))
 
     def __init__(
         self, state_dir: Path | None = None, *, pace: Pace | None = None, now: Callable[[], datetime] = now_utc
@@ -119,7 +119,7 @@ Phase = Literal["starting", "pairing", "connected", "lost", "ended"]
 
 
 class SandboxSession:
-    """One device's connection to the sandbox."""
+    """One device's connection to the sandbox. What it can be asked besides sending is done by Requests."""
 
     def __init__(self, engine: SandboxEngine, spec: SessionSpec, report: Report) -> None:
         self.key = (spec.tenant, spec.device)
@@ -133,6 +133,15 @@ class SandboxSession:
         self._held: list[Callable[[], None]] = []
         self._tries: OrderedDict[str, int] = OrderedDict()
         self._login = 0
+
+        asked = Requests(self.key, engine.store, lambda: engine.pace, engine.now, self._require_me)
+        self.show_online, self.show_typing = asked.show_online, asked.show_typing
+        self.watch_presence, self.mark_read = asked.watch_presence, asked.mark_read
+        self.check_numbers, self.profile_picture = asked.check_numbers, asked.profile_picture
+        self.contacts, self.groups, self.group = asked.contacts, asked.groups, asked.group
+        self.create_group, self.change_members = asked.create_group, asked.change_members
+        self.invite_link, self.leave_group, self.join_group = asked.invite_link, asked.leave_group, asked.join_group
+        self.set_subject, self.set_description = asked.set_subject, asked.set_description
 
     @property
     def connected(self) -> bool:
@@ -179,24 +188,10 @@ class SandboxSession:
         finally:
             self._in_flight.discard(answer)
 
-    async def show_online(self, online: bool) -> None:
-        self._require_connection()
-
-    async def show_typing(self, chat: str, state: TypingState) -> None:
-        """The sandbox's contacts do not look."""
-        self._require_connection()
-
-    async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
-        self._require_connection()
-
-    async def check_numbers(self, phones: tuple[str, ...]) -> tuple[NumberCheck, ...]:
-        """Every number has WhatsApp, but those of the scenario that says otherwise."""
-        self._require_connection()
-        return tuple(contacts.check(phone) for phone in phones)
-
-    def _require_connection(self) -> None:
-        if not self.connected:
+    def _require_me(self) -> str:
+        if not self.connected or self._jid is None:
             raise NotConnected
+        return self._jid
 
     async def logout(self) -> None:
         if not self.connected:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kurir.contracts.content import Address, Content, Media, MessageKey, Quote, Text, media_of
 from kurir.session_node.engines.engine import Outgoing, ReceiptSeen, Received, SendOrder, Sent
-from kurir.session_node.engines.requests import NumberCheck
+from kurir.session_node.engines.requests import KnownContact, NumberCheck, Picture
 from kurir.session_node.engines.sandbox import scenario as scenarios
 from kurir.session_node.engines.sandbox.scenario import Scenario
 from kurir.session_node.engines.sandbox.store import Mail
@@ -122,6 +122,14 @@ def check(phone: str) -> NumberCheck:
     return NumberCheck(phone=phone, is_on_whatsapp=True, address=address(jid))
 
 
+def picture(jid: str) -> Picture | None:
+    """Everybody has one, but whose phone is off."""
+    if not scenarios.scenario_of(jid).receipts and not scenarios.scenario_of(jid).fails:
+        return None
+    name = jid.partition("@")[0].partition(":")[0]
+    return Picture(id=name[-10:], url=f"https://sandbox.invalid/pictures/{name}.jpg")
+
+
 def lid_of(phone: str) -> str:
     return f"{10**14 + int(phone) % 10**13}@lid"
 
@@ -130,3 +138,11 @@ def made_up_phone(key: tuple[str, str]) -> str:
     """A number for a device that was scanned without saying which, always the same one."""
     number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:4], "big") % 10**8
     return f"62899{number:08d}"
+
+
+ADDRESS_BOOK = tuple(
+    KnownContact(address=address(f"6281255501{digits}@s.whatsapp.net"), name=scenario.name, push_name=scenario.name)
+    for digits, scenario in scenarios.SCENARIOS.items()
+    if scenario.fails != "not_on_whatsapp"
+)
+"""Of every device: somebody for each scenario, called by its name."""

@@ -1,4 +1,4 @@
-"""What WhatsApp's server would keep for a device: receipts and replies that are still to come.
+"""What WhatsApp's server would keep for a device: receipts and replies that are still to come, and its groups.
 
 Kept in one SQLite file per node, shared by its shards, so that a killed shard's devices still get their receipts from
 the next owner. Writes are batched, one transaction per tick. A receipt may be repeated after a restart, never lost;
@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from kurir.session_node.engines.engine import ReceiptSeen, Received
+from kurir.session_node.engines.requests import Group
 
 BUSY_TIMEOUT_S = 0.5  # other shards of the node hold the write lock for single milliseconds
 
@@ -28,6 +29,16 @@ class Mail(Struct, kw_only=True, eq=False):
     left: int = 0
 
 
+class KeptGroup(Struct, frozen=True, kw_only=True):
+    """A group as one device is in it; whoever has `invite_code` may join."""
+
+    group: Group
+    invite_code: str
+
+    def role_of(self, jid: str) -> str | None:
+        return next((member.role for member in self.group.members if member.address.jid == jid), None)
+
+
 class _Kept(Struct, frozen=True, array_like=True):
     receipts: tuple[ReceiptSeen, ...]
     reply: Received | None
@@ -35,10 +46,11 @@ class _Kept(Struct, frozen=True, array_like=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Kept)
+_group_decoder = msgspec.msgpack.Decoder(KeptGroup)
 
 
 class Store:
-    """One table, clustered by device. `state_dir` None keeps it in memory."""
+    """Two tables, clustered by device. `state_dir` None keeps it in memory."""
 
     def __init__(self, state_dir: Path | None) -> None:
         self._state_dir = state_dir
@@ -57,6 +69,10 @@ class Store:
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS mail (tenant TEXT, device TEXT, id INTEGER, body BLOB,"
             " PRIMARY KEY (tenant, device, id)) WITHOUT ROWID"
+        )
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS groups (tenant TEXT, device TEXT, jid TEXT, body BLOB,"
+            " PRIMARY KEY (tenant, device, jid)) WITHOUT ROWID"
         )
 
     def keep(self, mail: Mail) -> None:
@@ -92,11 +108,29 @@ class Store:
             waiting.append(Mail(tenant=tenant, device=device, receipts=kept.receipts, reply=kept.reply, id=number))
         return waiting
 
+    def groups(self, tenant: str, device: str) -> list[KeptGroup]:
+        """The groups that a device is in."""
+        if self._db is None:
+            return []
+        rows = self._db.execute("SELECT body FROM groups WHERE tenant = ? AND device = ?", (tenant, device))
+        return [_group_decoder.decode(body) for (body,) in rows]
+
+    def keep_group(self, tenant: str, device: str, kept: KeptGroup) -> None:
+        """Write a new or changed group. Raises sqlite3.Error."""
+        if self._db is not None:
+            row = (tenant, device, kept.group.jid, _encoder.encode(kept))
+            self._db.execute("INSERT OR REPLACE INTO groups VALUES (?, ?, ?, ?)", row)
+
+    def drop_group(self, tenant: str, device: str, jid: str) -> None:
+        if self._db is not None:
+            self._db.execute("DELETE FROM groups WHERE tenant = ? AND device = ? AND jid = ?", (tenant, device, jid))
+
     def forget(self, tenant: str, device: str) -> None:
-        """Drop all mail of a device."""
+        """Drop all mail and groups of a device."""
         self.flush()
         if self._db is not None:
-            self._db.execute("DELETE FROM mail WHERE tenant = ? AND device = ?", (tenant, device))
+            for table in ("mail", "groups"):
+                self._db.execute(f"DELETE FROM {table} WHERE tenant = ? AND device = ?", (tenant, device))  # noqa: S608
 
     def close(self) -> None:
         if self._db is not None:
