@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from kurir.session_node.engines.neonize import library
-from kurir.session_node.engines.neonize.device_store import DeviceStore
+from kurir.session_node.engines.neonize.device_store import StoreUnavailable
 from kurir.session_node.engines.neonize.library import LibraryUnavailable
+from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 
 DEAD_PROXY = "http://127.0.0.1:9"
 JID = "628111222333:4@s.whatsapp.net"
@@ -85,10 +86,11 @@ import asyncio, json, sys, time
 from pathlib import Path
 from kurir.session_node.engines.engine import SessionSpec
 from kurir.session_node.engines.neonize.client import NeonizeEngine
+from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 
 async def main(folder, proxy, jid):
     seen = {"new": [], "stored": []}
-    engine = NeonizeEngine(Path(folder), proxy=proxy)
+    engine = NeonizeEngine(SqliteStore(Path(folder)), proxy=proxy)
     await engine.start()
     beats = 0
     async def beat():
@@ -114,7 +116,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 async def test_without_a_network_sessions_say_so_try_again_and_block_nothing(tmp_path: Path) -> None:
-    store = DeviceStore(tmp_path)
+    store = SqliteStore(tmp_path)
     await asyncio.to_thread(a_real_store_with, store, "stored", JID)
     said: dict[str, Any] = json.loads(await asyncio.to_thread(in_child, PROBE, str(tmp_path), DEAD_PROXY, JID))
     gone = ["disconnected", "server_unavailable"]
@@ -124,9 +126,9 @@ async def test_without_a_network_sessions_say_so_try_again_and_block_nothing(tmp
 
 
 MAKE_STORE = """
-import os, sys, threading
+import asyncio, os, sys, threading
 from kurir.session_node.engines.neonize import library
-from kurir.session_node.engines.neonize.device_store import DeviceStore
+from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from pathlib import Path
 
 class Nobody:
@@ -136,7 +138,7 @@ class Nobody:
 
 go = library.load()
 from kurir.session_node.engines.neonize import to_whatsapp
-database = DeviceStore(Path(sys.argv[1])).database("t", sys.argv[2])
+database = asyncio.run(SqliteStore(Path(sys.argv[1])).database("t", sys.argv[2]))
 print(go.run_client(b"x", library.Opening(
     database=database, jid=None, device_props=to_whatsapp.device_props("K"), proxy=sys.argv[3]), Nobody()))
 sys.stdout.flush()
@@ -144,7 +146,7 @@ os._exit(0)
 """
 
 
-def a_real_store_with(store: DeviceStore, device: str, jid: str | None) -> None:
+def a_real_store_with(store: SqliteStore, device: str, jid: str | None) -> None:
     """The library's own tables, and in them a device whose keys are noise."""
     assert "dial" in in_child(MAKE_STORE, str(store.file("t", device).parent.parent), device, DEAD_PROXY)
     if jid is None:
@@ -172,36 +174,36 @@ def a_real_store_with(store: DeviceStore, device: str, jid: str | None) -> None:
     database.close()
 
 
-def test_a_store_knows_whose_keys_it_has(tmp_path: Path) -> None:
-    store = DeviceStore(tmp_path)
-    assert not store.has("t", "d", JID)
-    a_real_store_with(store, "d", JID)
-    assert store.has("t", "d", JID)
-    assert not store.has("t", "d", "628111222333:5@s.whatsapp.net")
-    assert not store.has("t", "other", JID)
+async def test_a_store_knows_whose_keys_it_has(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    assert not await store.has("t", "d", JID)
+    await asyncio.to_thread(a_real_store_with, store, "d", JID)
+    assert await store.has("t", "d", JID)
+    assert not await store.has("t", "d", "628111222333:5@s.whatsapp.net")
+    assert not await store.has("t", "other", JID)
     # The library in this process would have the file open now, so another process looks.
-    store.database("t", "d")
-    assert store.has("t", "d", JID)
-    assert not store.has("t", "d", "628111222333:5@s.whatsapp.net")
-    store.forget("t", "d")
-    store.forget("t", "d")
-    assert not store.has("t", "d", JID)
+    await store.database("t", "d")
+    assert await store.has("t", "d", JID)
+    assert not await store.has("t", "d", "628111222333:5@s.whatsapp.net")
+    await store.forget("t", "d")
+    await store.forget("t", "d")
+    assert not await store.has("t", "d", JID)
     assert list(tmp_path.rglob("d.db*")) == []
 
 
-def test_a_file_without_tables_has_no_keys(tmp_path: Path) -> None:
-    store = DeviceStore(tmp_path)
-    store.database("t", "d")
+async def test_a_file_without_tables_has_no_keys(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    await store.database("t", "d")
     store.file("t", "d").touch()
-    assert not store.has("t", "d", JID)
+    assert not await store.has("t", "d", JID)
 
 
-def test_a_file_that_is_no_database_is_an_error_and_not_a_missing_device(tmp_path: Path) -> None:
-    store = DeviceStore(tmp_path)
-    store.database_for_child("t", "d")
+async def test_a_file_that_is_no_database_is_an_error_and_not_a_missing_device(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    await store.database_for_child("t", "d")
     store.file("t", "d").write_bytes(b"x" * 4096)
-    with pytest.raises(sqlite3.DatabaseError):
-        store.has("t", "d", JID)
-    store.database("t", "d")
-    with pytest.raises(OSError, match="cannot look into"):
-        store.has("t", "d", JID)
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await store.has("t", "d", JID)
+    await store.database("t", "d")
+    with pytest.raises(StoreUnavailable, match="not a database"):
+        await store.has("t", "d", JID)

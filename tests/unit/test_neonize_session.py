@@ -21,6 +21,7 @@ from kurir.session_node.engines.engine import (
 from kurir.session_node.engines.neonize import client, library, sending
 from kurir.session_node.engines.neonize.client import NeonizeEngine, NeonizeSession
 from kurir.session_node.engines.neonize.library import Listener, Opening
+from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from tests.contract.engine.worlds import Kept, Watched, a_spec
 from tests.support.conditions import until
 
@@ -130,8 +131,9 @@ def watched() -> Watched:
 
 @pytest.fixture
 async def engine(tmp_path: Path, scripted: Scripted) -> AsyncIterator[NeonizeEngine]:
-    engine = NeonizeEngine(tmp_path, proxy="socks5://proxy:1080", load=lambda: scripted)
-    path = engine.store.file("t1", "d1")
+    store = SqliteStore(tmp_path)
+    engine = NeonizeEngine(store, proxy="socks5://proxy:1080", load=lambda: scripted)
+    path = store.file("t1", "d1")
     path.parent.mkdir(parents=True)
     database = sqlite3.connect(path)
     with database:
@@ -344,10 +346,10 @@ async def test_media_is_uploaded_whole_and_bounded(
         await session.send(an_order(content=Image(media=small), media=kept))
 
 
-async def test_logging_out_forgets_the_keys(engine: NeonizeEngine, session: NeonizeSession, watched: Watched) -> None:
+async def test_logging_out_forgets_the_keys(session: NeonizeSession, watched: Watched, tmp_path: Path) -> None:
     await session.logout()
     assert watched.seen[-1] == StateChanged(state="logged_out", reason="requested")
-    assert not engine.store.file("t1", "d1").exists()
+    assert not SqliteStore(tmp_path).file("t1", "d1").exists()
 
 
 async def test_an_event_that_nobody_understands_is_passed_over(
@@ -358,8 +360,8 @@ async def test_an_event_that_nobody_understands_is_passed_over(
     await watched.until_receipts("3EB9", "read")
 
 
-async def test_a_spec_whose_jid_is_no_jid_says_so(engine: NeonizeEngine, watched: Watched) -> None:
-    database = sqlite3.connect(engine.store.file("t1", "d1"))
+async def test_a_spec_whose_jid_is_no_jid_says_so(engine: NeonizeEngine, watched: Watched, tmp_path: Path) -> None:
+    database = sqlite3.connect(SqliteStore(tmp_path).file("t1", "d1"))
     with database:
         database.execute("INSERT INTO whatsmeow_device VALUES ('nonsense')")
     database.close()

@@ -64,12 +64,19 @@ class RemoteEngine:
     name = "neonize"
 
     def __init__(
-        self, emulator: EmulatorProcess, folder: Path, *, ack_timeout_s: float = ACK_TIMEOUT_S, proxy: str | None = None
+        self,
+        emulator: EmulatorProcess,
+        folder: Path,
+        *,
+        ack_timeout_s: float = ACK_TIMEOUT_S,
+        proxy: str | None = None,
+        store_url: str | None = None,
     ) -> None:
         self.folder = folder / "devices"
         self._files = folder / "files"
         self._log = folder / "engine.log"
         self._emulator = emulator
+        self._store_url = store_url
         self._proxy = proxy or emulator.address.proxy
         self._ack_timeout_s = ack_timeout_s
         self._process: asyncio.subprocess.Process | None = None
@@ -91,6 +98,7 @@ class RemoteEngine:
             folder=str(self.folder),
             files=str(self._files),
             proxy=self._proxy,
+            store_url=self._store_url,
             ack_timeout_s=self._ack_timeout_s,
         )
         program = [sys.executable, "-m", "tests.support.remote_engine.process", msgspec.json.encode(settings).decode()]

@@ -17,6 +17,8 @@ import uvloop
 
 from kurir.session_node.engines.engine import Attachment, Observation, Received, SendOrder, SessionSpec
 from kurir.session_node.engines.neonize.client import NeonizeEngine
+from kurir.session_node.engines.neonize.postgres_store import PostgresStore
+from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from tests.support.remote_engine.wire import (
     MAX_LINE_BYTES,
     Answer,
@@ -35,7 +37,8 @@ class EngineProcess:
     """One engine; sessions have the numbers that the other side gave them."""
 
     def __init__(self, settings: EngineSettings, out: int) -> None:
-        self._engine = NeonizeEngine(Path(settings.folder), proxy=settings.proxy, ack_timeout_s=settings.ack_timeout_s)
+        store = PostgresStore(settings.store_url) if settings.store_url else SqliteStore(Path(settings.folder))
+        self._engine = NeonizeEngine(store, proxy=settings.proxy, ack_timeout_s=settings.ack_timeout_s)
         self._files = Path(settings.files)
         self._out = out
         self._sessions: dict[int, Any] = {}

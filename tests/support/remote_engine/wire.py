@@ -21,11 +21,12 @@ FILE_CHUNK_BYTES = 64 * 1024
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
-    """How the process makes its engine. `folder` keeps devices, `files` is for media on their way."""
+    """How the process makes its engine. `folder` keeps devices, unless `store_url` says where; `files` is for media."""
 
     folder: str
     files: str
     proxy: str | None
+    store_url: str | None
     ack_timeout_s: float
 
 
@@ -90,7 +91,9 @@ def bare(received: Received) -> Received:
 
 
 OBSERVATIONS: dict[str, Any] = {
-    name: kind for name, kind in vars(protocol).items() if inspect.isclass(kind) and issubclass(kind, Struct)
+    name: kind
+    for name, kind in (vars(protocol) | vars(observations)).items()
+    if inspect.isclass(kind) and issubclass(kind, Struct)
 }
 ERRORS: dict[str, type[Exception]] = {
     name: kind

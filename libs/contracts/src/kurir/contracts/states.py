@@ -107,6 +107,9 @@ Reason = Literal[
     "device_deleted",
 ]
 
+    "proxy_unreachable",
+    "proxy_refused",
+    "device_store_unavailable",
 SENTENCES: dict[Reason, str] = {
     "not_on_whatsapp": "This number has no WhatsApp account; check it, or remove it from your list.",
     "invalid_recipient": "The recipient is neither a phone number with country code nor a group id.",
@@ -139,3 +142,6 @@ SENTENCES: dict[Reason, str] = {
     "moved": "The session is moving to another shard.",
     "device_deleted": "The device was deleted.",
 }
+    "proxy_unreachable": "The device's proxy does not answer or refuses us; the connection is being retried.",
+    "proxy_refused": "The device's proxy is at an address that may not be used; give the device another one.",
+    "device_store_unavailable": "The gateway cannot reach the device's keys at the moment; the connection is being retried.",

@@ -1,8 +1,9 @@
 """Settings of a session node and of each of its shards, read from the environment once at start."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 
 from kurir.runtime.settings import RuntimeSettings
 
@@ -16,8 +17,19 @@ class SessionNodeSettings(RuntimeSettings):
     lease_ttl_s: int = Field(15, ge=3)  # a dead node's devices are claimed after it; renewed at a third of it
     logins_per_s: float = Field(20.0, gt=0)  # WhatsApp sees a restarted shard's devices come back one by one
     device_store_dir: Path = Path("devices")  # the engines' key material, when it is kept in files
+    # postgres://…, the same for all nodes: keys are kept there instead. Secret as a whole, for what its query may say.
+    device_store_url: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("DEVICE_STORE_URL", "KURIR_DEVICE_STORE_URL")
+    )
     whatsapp_proxy: str | None = None  # http, https or socks5 URL; unset dials WhatsApp directly
     inbound_media_max_bytes: int = Field(100 * 1024 * 1024, ge=1)  # WhatsApp's own limit for most kinds
+
+    @field_validator("device_store_url")
+    @classmethod
+    def _is_postgres(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            postgres_url(url.get_secret_value())
+        return url
 
     @property
     def shard_id(self) -> str:
@@ -25,6 +37,22 @@ class SessionNodeSettings(RuntimeSettings):
         if self.shard is None:
             raise ValueError("this process is not a shard")
         return shard_id(self.node_name, self.shard)
+
+
+def postgres_url(url: str) -> str:
+    """The URL itself. Raises ValueError, never quoting it, when it is no postgres:// URL that names a database."""
+    try:
+        parts = urlsplit(url)
+        is_complete = parts.scheme in ("postgres", "postgresql") and bool(parts.hostname) and len(parts.path) > 1
+        _ = parts.port
+    except ValueError:
+        is_complete = False
+    if not is_complete:
+        raise ValueError(
+            "not a postgres://user:password@host/database URL, with reserved characters percent-encoded; "
+            "unset, keys are kept in files of KURIR_DEVICE_STORE_DIR"
+        )
+    return url
 
 
 def shard_id(node: str, index: int) -> str:

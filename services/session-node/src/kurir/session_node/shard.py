@@ -25,6 +25,9 @@ from kurir.runtime.registry import Registry
 from kurir.runtime.service import Lifetime
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import Engine
+from kurir.session_node.engines.neonize.device_store import DeviceStore
+from kurir.session_node.engines.neonize.postgres_store import PostgresStore
+from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from kurir.session_node.lifeline import follow_supervisor, report_health_port
 from kurir.session_node.meters import FLUSH_S, Meters
 from kurir.session_node.ownership import Ownership, a_shard
@@ -70,10 +73,17 @@ def engine_builders(settings: SessionNodeSettings) -> dict[str, Callable[[], Eng
         from kurir.session_node.engines.neonize.client import NeonizeEngine  # 70 MB, and its import has side effects
 
         return NeonizeEngine(
-            _folder(settings, "neonize"), proxy=settings.whatsapp_proxy, max_sessions=settings.shard_capacity
+            device_store(settings), proxy=settings.whatsapp_proxy, max_sessions=settings.shard_capacity
         )
 
     return {"sandbox": sandbox, "neonize": neonize}
+
+
+def device_store(settings: SessionNodeSettings) -> DeviceStore:
+    """Where the neonize engine keeps devices' keys: in the database of DEVICE_STORE_URL, or else in files."""
+    if settings.device_store_url is not None:
+        return PostgresStore(settings.device_store_url.get_secret_value())
+    return SqliteStore(_folder(settings, "neonize"))
 
 
 def _folder(settings: SessionNodeSettings, engine: str) -> Path:

@@ -42,7 +42,8 @@ Capability = Literal[
 
 class SessionSpec(Struct, frozen=True, kw_only=True):
     """Which account to speak for. With `jid` the device is paired and logs in from the engine's store; without it
-    pairing begins, by phone code when `pair_phone` (digits with country code) is given, else by QR.
+    pairing begins, by phone code when `pair_phone` (digits with country code) is given, else by QR. `name` is what the
+    phone shows among its linked devices from the pairing on. `proxy` is the device's own, as a URL with credentials.
     """
 
     tenant: str
@@ -51,6 +52,7 @@ class SessionSpec(Struct, frozen=True, kw_only=True):
     jid: str | None = None
     pair_phone: str | None = None
 
+    proxy: str | None = None
 
 class StateChanged(Struct, frozen=True, kw_only=True):
     """The connection changed. `state` connected carries who it is; qr and pairing_code carry what to show.

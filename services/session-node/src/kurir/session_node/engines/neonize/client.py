@@ -11,12 +11,13 @@ import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from kurir.contracts.states import Reason
+from kurir.runtime.addresses import AddressGuard
+from kurir.runtime.settings import mask_url_password
 from kurir.session_node.engines.engine import (
     Capability,
     CaughtUp,
@@ -31,7 +32,7 @@ from kurir.session_node.engines.engine import (
 )
 from kurir.session_node.engines.neonize import library as lib
 from kurir.session_node.engines.neonize.address_book import AddressBook
-from kurir.session_node.engines.neonize.device_store import DeviceStore
+from kurir.session_node.engines.neonize.device_store import DeviceStore, StoreUnavailable
 from kurir.session_node.engines.neonize.gate import Gate
 from kurir.session_node.engines.neonize.library import Library, Opening
 from kurir.session_node.engines.neonize.link import Link
@@ -46,6 +47,7 @@ from kurir.session_node.engines.neonize.sending import (
     Sender,
     Transfers,
 )
+from kurir.session_node.engines.neonize.way_out import NoWayOut, WayOut, reason_not_opened
 from kurir.session_node.engines.neonize.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -58,15 +60,17 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 CALLS_HEADROOM = 32
 QUESTIONS_AT_ONCE = 32  # of all sessions; one that WhatsApp does not answer keeps its thread for 75 s
 PAIRINGS_AT_ONCE = 4
+PUBLIC_ADDRESSES = AddressGuard(require_https=False)
 CHUNK_BYTES = 256 * 1024
 
 
 class NeonizeEngine:
-    """Opens sessions on neonize. `folder` keeps the devices' keys.
+    """Opens sessions on neonize. `store` keeps the devices' keys.
 
-    `proxy` is the URL (http, https or socks5) through which every connection goes; None dials WhatsApp directly, and
-    has to be said. At most `max_sessions` sessions, 200 is what one process is known to bear. A message that WhatsApp
-    does not acknowledge within `ack_timeout_s` has an unknown outcome.
+    `proxy` is the URL (http, https or socks5) through which every connection goes whose device has none of its own;
+    None dials WhatsApp directly, and has to be said. `proxy_guard` judges devices' own proxies. At most `max_sessions`
+    sessions, 200 is what one process is known to bear. A message that WhatsApp does not acknowledge within
+    `ack_timeout_s` has an unknown outcome.
     """
 
     name = "neonize"
@@ -99,15 +103,16 @@ class NeonizeEngine:
 
     def __init__(
         self,
-        folder: Path,
+        store: DeviceStore,
         *,
         proxy: str | None,
+        proxy_guard: AddressGuard = PUBLIC_ADDRESSES,
         max_sessions: int = 200,
         ack_timeout_s: float = ACK_TIMEOUT_S,
         load: Callable[[], Library] = lib.load,
     ) -> None:
-        self.store = DeviceStore(folder)
-        self.proxy = proxy
+        self.store = store
+        self._proxy, self._proxy_guard = proxy, proxy_guard
         self.ack_timeout_s = ack_timeout_s
         self.workers = Workers(max_sessions + CALLS_HEADROOM)
         self.questions = Workers(QUESTIONS_AT_ONCE, "neonize-question")
@@ -117,6 +122,7 @@ class NeonizeEngine:
         self.pairings = asyncio.Semaphore(PAIRINGS_AT_ONCE)
         self._load = load
         self._library: Library | None = None
+        self._way_out: WayOut | None = None
         self._sessions: dict[tuple[str, str], NeonizeSession] = {}
         self._leaving: dict[tuple[str, str], Link] = {}
 
@@ -125,9 +131,16 @@ class NeonizeEngine:
         assert self._library is not None, "the engine was not started"
         return self._library
 
+    @property
+    def way_out(self) -> WayOut:
+        assert self._way_out is not None, "the engine was not started"
+        return self._way_out
+
     async def start(self) -> None:
         """Load the library. Raises LibraryUnavailable."""
+        self._way_out = WayOut(self._proxy, self._proxy_guard)
         self._library = await asyncio.to_thread(self._load)
+        await self.store.start(self._store_lost)
 
     async def open(self, spec: SessionSpec, report: Report) -> "NeonizeSession":
         """Begin to log in or to pair. A session that is open for the same device is closed first."""
@@ -138,11 +151,11 @@ class NeonizeEngine:
         return session
 
     async def forget(self, spec: SessionSpec) -> None:
-        """Remove the device's keys. Idempotent; closes its session."""
+        """Remove the device's keys. Idempotent; closes its session. Raises StoreUnavailable."""
         session = self._sessions.get((spec.tenant, spec.device))
         if session is not None:
             await session.close()
-        await self.workers.run(lambda: self.store.forget(spec.tenant, spec.device))
+        await self.store.forget(spec.tenant, spec.device)
 
     async def stop(self) -> None:
         await asyncio.gather(*(session.close() for session in list(self._sessions.values())))
@@ -150,6 +163,13 @@ class NeonizeEngine:
             link.abandon()
         self.questions.stop()
         self.workers.stop()
+        if self._way_out is not None:
+            self._way_out.close()
+        await self.store.stop()
+
+    def _store_lost(self, why: str) -> None:
+        for session in self._sessions.values():
+            session.lose_store(why)
 
     async def leave(self, key: tuple[str, str], link: Link) -> None:
         """Stop a device's link; one that hangs in a dial is remembered until it is gone."""
@@ -181,7 +201,6 @@ class NeonizeSession:
         self.transfers = engine.transfers
         self._engine = engine
         self._spec = spec
-        self._report = report
         self._former = former
         self._task: asyncio.Task[None] | None = None
         self._link: Link | None = None
@@ -189,6 +208,7 @@ class NeonizeSession:
         self._patience: asyncio.TimerHandle | None = None
         self._connected = False
         self._was_connected = False
+        self._store_is_lost = False
         self._over = False
         self._me = StateChanged(state="connected")
         self._people = AddressBook()
@@ -287,17 +307,13 @@ class NeonizeSession:
                 former._end(StateChanged(state="replaced", reason="device_replaced"))
                 await former.close()
             self._tell(StateChanged(state="connecting"))
-            jid = self._spec.jid or await self._pair()
-            if await self._engine.workers.run(lambda: self._engine.store.has(*self.key, jid)):
-                await self._stay_connected(jid)
-            else:
-                self._end(
-                    StateChanged(
-                        state="logged_out", reason="device_logged_out", detail="the device's keys are not in the store"
-                    )
-                )
+            await self._stay_connected(self._spec.jid or await self._pair())
         except PairingFailed as failure:
             self._end(failure.state)
+        except StoreUnavailable as error:
+            self._end(StateChanged(state="disconnected", reason="device_store_unavailable", detail=str(error)))
+        except NoWayOut as error:
+            self._end(StateChanged(state="disconnected", reason=error.reason, detail=str(error)))
         except Exception as error:
             log.exception("session of device %s failed", self._spec.device)
             self._end(
@@ -307,53 +323,86 @@ class NeonizeSession:
             self._engine.closed(self)
 
     async def _pair(self) -> str:
+        """Pair and return the JID. Raises PairingFailed, StoreUnavailable or NoWayOut."""
+        store = self._engine.store
         # Keys of a former pairing are of no use: the device would log in as what it was.
-        await self._engine.workers.run(lambda: self._engine.store.forget(*self.key))
+        await store.forget(*self.key)
         async with self._engine.pairings:
-            return await pair(
-                PairingOrder(
-                    database=self._engine.store.database_for_child(*self.key),
-                    device_name=self._spec.name,
-                    proxy=self._engine.proxy,
-                    phone=self._spec.pair_phone,
-                ),
-                self._tell,
-                self._hear,
+            order = PairingOrder(
+                database=await store.database_for_child(*self.key),
+                device_name=self._spec.name,
+                proxy=await self._engine.way_out.of(self._spec.proxy),
+                phone=self._spec.pair_phone,
             )
+            try:
+                jid = await pair(order, self._tell, self._hear)
+            except PairingFailed as failure:
+                if failure.state.reason != "server_unavailable":
+                    raise
+                why = failure.state.detail or ""
+                raise PairingFailed(reason_not_opened(why, self._spec.proxy), mask_url_password(why)) from failure
+        await store.keep(*self.key, jid)
+        return jid
 
     async def _stay_connected(self, jid: str) -> None:
         """Open one link after the other until the session is over."""
-        from kurir.session_node.engines.neonize import to_whatsapp
-
-        opening = Opening(
-            database=self._engine.store.database(*self.key),
-            jid=to_whatsapp.jid(jid).SerializeToString(),
-            device_props=to_whatsapp.device_props(self._spec.name),
-            proxy=self._engine.proxy,
-        )
         retry_s = FIRST_RETRY_S
         while not self._over:
             await self._engine.left(self.key)
-            self._link_is_over = asyncio.get_running_loop().create_future()
-            link = self._link = Link(self._engine.library, self._engine.workers, self._engine.gate, opening, self._hear)
-            link.ended.add_done_callback(partial(_pass_on, self._link_is_over))
-            self._be_patient()
             self._was_connected = False
-            self._quiet.connecting()
-            self._sender.has_new_link()
-            try:
-                await link.open()
-                why = await self._link_is_over
-            finally:
-                self._lose()
-                await asyncio.shield(self._engine.leave(self.key, link))
+            lost = await self._hold_link(jid)
             if self._over:
                 return
-            reason: Reason = "connection_lost" if self._was_connected else "server_unavailable"
-            self._tell(StateChanged(state="disconnected", reason=reason, detail=why))
+            self._tell(lost)
             retry_s = FIRST_RETRY_S if self._was_connected else min(retry_s * 2, LONGEST_RETRY_S)
             await asyncio.sleep(retry_s * random.uniform(0.5, 1.0))
             self._tell(StateChanged(state="connecting"))
+
+    async def _hold_link(self, jid: str) -> StateChanged:
+        """Open a link and wait until it is over; how it ended. Without keys the session ends."""
+        from kurir.session_node.engines.neonize import to_whatsapp
+
+        try:
+            if not await self._engine.store.has(*self.key, jid):
+                gone = StateChanged(
+                    state="logged_out", reason="device_logged_out", detail="the device's keys are not in the store"
+                )
+                self._end(gone)
+                return gone
+            opening = Opening(
+                database=await self._engine.store.database(*self.key),
+                jid=to_whatsapp.jid(jid).SerializeToString(),
+                device_props=to_whatsapp.device_props(self._spec.name),
+                proxy=await self._engine.way_out.of(self._spec.proxy),
+            )
+        except StoreUnavailable as error:
+            return StateChanged(state="disconnected", reason="device_store_unavailable", detail=str(error))
+        except NoWayOut as error:
+            return StateChanged(state="disconnected", reason=error.reason, detail=str(error))
+        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._link_is_over, self._store_is_lost = over, False
+        link = self._link = Link(self._engine.library, self._engine.workers, self._engine.gate, opening, self._hear)
+        link.ended.add_done_callback(partial(_pass_on, over))
+        self._be_patient()
+        self._quiet.connecting()
+        self._sender.has_new_link()
+        try:
+            await link.open()
+            why = await over
+        finally:
+            self._lose()
+            await asyncio.shield(self._engine.leave(self.key, link))
+        return StateChanged(state="disconnected", reason=self._reason_for(why), detail=mask_url_password(why))
+
+    def _reason_for(self, why: str) -> Reason:
+        if self._store_is_lost:
+            return "device_store_unavailable"
+        return "connection_lost" if self._was_connected else reason_not_opened(why, self._spec.proxy)
+
+    def lose_store(self, why: str) -> None:
+        """The keys cannot be reached any more: leave WhatsApp, which then keeps what comes."""
+        self._store_is_lost = True
+        self._finish_link(why)
 
     def _finish_link(self, why: str) -> None:
         if self._link_is_over is not None and not self._link_is_over.done():

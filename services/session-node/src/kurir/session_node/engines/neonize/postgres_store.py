@@ -1,0 +1,186 @@
+"""The device store in one PostgreSQL database, which every node of a system shares.
+
+whatsmeow's own tables know keys by JID alone. Ours, `kurir_device_keys`, says whose they are: a device finds nothing
+but the keys that were paired for it, also when WhatsApp gives a JID a second time, to another tenant. The library opens
+its own connections, two for each client that does something; ours are two for each shard.
+
+The library acknowledges a message before it looks for the keys to read it. So a shard notices within moments that the
+database is away, and says so to be disconnected: messages then wait at WhatsApp.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from kurir.session_node.engines.neonize.device_store import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5
+ASK_TIMEOUT_S = 10.0
+LOOK_EVERY_S = 3.0  # a server that ends is noticed at once, one behind a dead network after this and ANSWER_TIMEOUT_S
+ANSWER_TIMEOUT_S = 3.0
+TRY_AGAIN_S = 1.0
+OUR_IDLE_S = 20.0
+LIBRARY_IDLE_S = 60  # it opens a new one when it needs one, and never closes those of a client that was stopped
+
+_MAKE = """
+CREATE TABLE IF NOT EXISTS kurir_device_keys (
+    jid text PRIMARY KEY,
+    tenant text NOT NULL,
+    device text NOT NULL,
+    paired_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS kurir_device_keys_device ON kurir_device_keys (tenant, device);
+"""
+_MAKING = 7_353_712_001  # an advisory lock: two that make the same table at once would make one of them fail
+_KEEP = """
+INSERT INTO kurir_device_keys (jid, tenant, device) VALUES ($1, $2, $3)
+ON CONFLICT (jid) DO UPDATE SET tenant = excluded.tenant, device = excluded.device, paired_at = now()
+"""
+_HAS = """
+SELECT 1 FROM kurir_device_keys JOIN whatsmeow_device USING (jid) WHERE jid = $1 AND tenant = $2 AND device = $3
+"""
+_FORGET = """
+WITH gone AS (DELETE FROM kurir_device_keys WHERE tenant = $1 AND device = $2 RETURNING jid)
+DELETE FROM whatsmeow_device WHERE jid IN (SELECT jid FROM gone)
+"""
+
+_ONLY_FOR_THE_LIBRARY = frozenset({"connect_timeout", "binary_parameters", "disable_prepared_binary_result"})
+
+
+class PostgresStore:
+    """`url` is the database's; what stands in its query is understood as lib/pq does, e.g. `sslmode`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: Any = None
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self, lost: Callable[[str], None]) -> None:
+        self._pool = asyncpg.create_pool(
+            **self._how_to_connect(), min_size=0, max_size=1, max_inactive_connection_lifetime=OUR_IDLE_S
+        )
+        await self._pool
+        self._watching = asyncio.create_task(self._watch(lost), name="postgres watch")
+
+    async def database(self, tenant: str, device: str) -> str:
+        return url_for_library(self._url, device)
+
+    async def database_for_child(self, tenant: str, device: str) -> str:
+        return url_for_library(self._url, device)
+
+    async def keep(self, tenant: str, device: str, jid: str) -> None:
+        async def do(connection: Any) -> None:
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
+                await connection.execute(_MAKE)
+                await connection.execute(_KEEP, jid, tenant, device)
+
+        await self._ask(do)
+
+    async def has(self, tenant: str, device: str, jid: str) -> bool:
+        async def do(connection: Any) -> bool:
+            try:
+                return await connection.fetchval(_HAS, jid, tenant, device) is not None
+            except asyncpg.UndefinedTableError:
+                return False
+
+        return bool(await self._ask(do))
+
+    async def forget(self, tenant: str, device: str) -> None:
+        async def do(connection: Any) -> None:
+            try:
+                await connection.execute(_FORGET, tenant, device)
+            except asyncpg.UndefinedTableError:
+                return
+
+        await self._ask(do)
+
+    async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        if self._pool is not None:
+            self._pool.terminate()
+
+    def _how_to_connect(self) -> dict[str, Any]:
+        return {
+            "dsn": url_for_asyncpg(self._url),
+            "timeout": CONNECT_TIMEOUT_S,
+            "command_timeout": ASK_TIMEOUT_S,
+            "statement_cache_size": 0,  # a pooler between may give each transaction another connection
+            "server_settings": {"application_name": "kurir device store"},
+        }
+
+    async def _watch(self, lost: Callable[[str], None]) -> None:
+        """Keep a connection, for ever, and tell when there is none to be had any more."""
+        was_there = False
+        while True:
+            try:
+                connection = await asyncpg.connect(**self._how_to_connect())
+            except _UNAVAILABLE as error:
+                if was_there:
+                    log.warning("the device store is away: %s", error)
+                    lost(f"PostgreSQL: {error}")
+                was_there = False
+                await asyncio.sleep(TRY_AGAIN_S)
+                continue
+            if not was_there:
+                log.info("the device store answers")
+            was_there = True
+            try:
+                await _until_it_ends(connection)
+            finally:
+                connection.terminate()
+
+    async def _ask(self, do: Callable[[Any], Awaitable[Any]]) -> Any:
+        assert self._pool is not None, "the store was not started"
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S), self._pool.acquire() as connection:
+                return await do(connection)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_TIMEOUT_S:.0f} s") from error
+        except _UNAVAILABLE as error:
+            raise StoreUnavailable(f"PostgreSQL: {error}") from error
+
+
+_UNAVAILABLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+async def _until_it_ends(connection: Any) -> None:
+    """Return when the connection is of no use any more."""
+    ended = asyncio.Event()
+    connection.add_termination_listener(lambda _: ended.set())
+    while not connection.is_closed():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), LOOK_EVERY_S)
+            return
+        try:
+            await connection.execute("SELECT", timeout=ANSWER_TIMEOUT_S)
+        except _UNAVAILABLE:
+            return
+
+
+def url_for_library(url: str, device: str) -> str:
+    """For lib/pq, which waits for ever unless told otherwise. The server lists the connections under the device."""
+    parts = urlsplit(url)
+    defaults = {"connect_timeout": str(CONNECT_TIMEOUT_S), "idle_session_timeout": f"{LIBRARY_IDLE_S}s"}
+    given = defaults | dict(parse_qsl(parts.query, keep_blank_values=True)) | {"application_name": f"kurir {device}"}
+    return urlunsplit(parts._replace(query=urlencode(given, quote_via=quote)))
+
+
+def url_for_asyncpg(url: str) -> str:
+    """With the library's own default for TLS, and without settings that would be taken for the server's."""
+    parts = urlsplit(url)
+    given = {
+        name: value
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if name not in _ONLY_FOR_THE_LIBRARY
+    }
+    return urlunsplit(parts._replace(query=urlencode({"sslmode": "require"} | given, quote_via=quote)))
