@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.server_process import free_port
 from tests.support.whatsapp_emulator.client import EmulatorClient
 from tests.support.whatsapp_emulator.journal import Entry
 from tests.support.whatsapp_emulator.neonize_clients import CallFailed, NeonizeClients
@@ -128,6 +129,35 @@ async def test_a_door_lets_the_namespace_reach_one_port_outside(
         await whatsapp.open_door(port)
         code, output = await run(*command, cwd=emulator_process.cwd)
     assert (code, output.strip()) == (0, "hello from outside")
+
+
+async def test_a_window_lets_a_program_be_reached_from_outside_and_a_door_is_opened_at_its_start(
+    emulator_process: EmulatorProcess,
+) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello from outside")
+        writer.close()
+
+    outside = await asyncio.start_server(greet, "127.0.0.1", 0)
+    door, window = outside.sockets[0].getsockname()[1], free_port()
+    serve = f"""
+import socket
+greeting = socket.create_connection(("127.0.0.1", {door})).recv(99)
+server = socket.create_server(("127.0.0.1", {window}))
+print("listening", flush=True)
+server.accept()[0].sendall(greeting + b", and back")
+"""
+    command = emulator_process.trusting(sys.executable, "-c", serve, doors=[door], windows=[window])
+    async with outside:
+        program = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, cwd=emulator_process.cwd
+        )
+        assert program.stdout is not None
+        assert await asyncio.wait_for(program.stdout.readline(), RUN_TIMEOUT_S) == b"listening\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", window)
+        assert await asyncio.wait_for(reader.read(), RUN_TIMEOUT_S) == b"hello from outside, and back"
+        writer.close()
+        assert await asyncio.wait_for(program.wait(), RUN_TIMEOUT_S) == 0
 
 
 async def test_a_failed_call_names_the_error_of_the_library(clients: NeonizeClients, ayu: str) -> None:

@@ -46,6 +46,7 @@ class Running:
         self._keeper = Keeper() if has_namespace else None
         self._servers: list[asyncio.Server] = []
         self._doors: set[int] = set()
+        self._windows: set[int] = set()
         self._emulator = Emulator(self._folder)
 
     async def start(self) -> EmulatorAddress:
@@ -60,7 +61,7 @@ class Running:
         proxy = await self._listen(_bound(self._ports[0]), front_door)
         if self._keeper is not None:
             await self._listen(self._keeper.listen(proxy), front_door)
-        control_api = Control(self._emulator, self._open_door).answer
+        control_api = Control(self._emulator, self._open_door, self._open_window).answer
         control = await self._listen(_bound(self._ports[1]), partial(_serve_http, control_api))
         address = EmulatorAddress(
             proxy=f"http://{HOST}:{proxy}",
@@ -85,7 +86,14 @@ class Running:
         """Let the namespace reach a port outside. Idempotent; raises OSError when the port is taken inside."""
         if self._keeper is not None and port not in self._doors:
             self._doors.add(port)
-            await self._listen(self._keeper.listen(port), partial(_pass_through, port))
+            await self._listen(self._keeper.listen(port), partial(_pass_through, socket.socket, port))
+
+    async def _open_window(self, port: int) -> None:
+        """Let who is outside reach a port inside. Idempotent; raises OSError when the port is taken outside."""
+        if self._keeper is not None and port not in self._windows:
+            listening = _bound(port)
+            self._windows.add(port)
+            await self._listen(listening, partial(_pass_through, self._keeper.new_socket, port))
 
     async def _listen(self, listening: socket.socket, serve: Serving) -> int:
         server = await asyncio.start_server(serve, sock=listening, backlog=BACKLOG)
@@ -108,10 +116,19 @@ async def _serve_http(handler: http.Handler, reader: asyncio.StreamReader, write
         writer.close()
 
 
-async def _pass_through(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Connect the two ends until one of them closes."""
+async def _pass_through(
+    make_socket: Callable[[], socket.socket], port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Connect the two ends until one of them closes. The socket's maker decides on whose loopback the port is."""
     with contextlib.suppress(ConnectionError):
-        there_reader, there_writer = await asyncio.open_connection(HOST, port)
+        there = make_socket()
+        there.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(there, (HOST, port))
+            there_reader, there_writer = await asyncio.open_connection(sock=there)
+        except ConnectionError:
+            there.close()
+            raise
         try:
             ways = [
                 asyncio.ensure_future(_pump(reader, there_writer)),

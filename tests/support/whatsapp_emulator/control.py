@@ -21,7 +21,7 @@ from tests.support.whatsapp_emulator.provision import DeviceKeys, provide
 from tests.support.whatsapp_emulator.stanza import Stanza, leaf, parent
 
 Body = TypeVar("Body")
-OpenDoor = Callable[[int], Awaitable[None]]
+OpenPort = Callable[[int], Awaitable[None]]
 
 
 class Scan(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -86,17 +86,18 @@ class DeviceFault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Door(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A port of 127.0.0.1 outside, to be reached under the same number inside the namespace."""
+    """A port of 127.0.0.1 outside, to be reached under the same number inside the namespace; a window: vice versa."""
 
     port: int
 
 
 class Control:
-    """`open_door` connects the namespace to a port outside."""
+    """`open_door` connects the namespace to a port outside, `open_window` those outside to a port of the namespace."""
 
-    def __init__(self, emulator: Emulator, open_door: OpenDoor) -> None:
+    def __init__(self, emulator: Emulator, open_door: OpenPort, open_window: OpenPort) -> None:
         self._emulator = emulator
         self._open_door = open_door
+        self._open_window = open_window
 
     async def answer(self, request: Request) -> Answer:
         """One request."""
@@ -168,6 +169,9 @@ class Control:
                 return json_answer({"last": emulator.journal.last, "entries": entries})
             case ("POST", "doors"):
                 await self._open_door(_body(request, Door).port)
+                return json_answer({})
+            case ("POST", "windows"):
+                await self._open_window(_body(request, Door).port)
                 return json_answer({})
             case _:
                 return json_answer({"error": f"there is no {request.method} {request.path}"}, 404)

@@ -1,6 +1,6 @@
 """A network namespace that has a loopback interface and nothing else: from there nobody can be reached by mistake.
 
-`Keeper` holds one in a child process and opens listening sockets in it, which work in the process that asked for them.
+`Keeper` holds one in a child process and makes sockets in it, which work in the process that asked for them.
 `enter` moves the calling process into it. Linux only; not every container allows it, then `Keeper.start` says so.
 """
 
@@ -57,6 +57,13 @@ class Keeper:
 
     def listen(self, port: int) -> socket.socket:
         """A socket that listens on 127.0.0.1 inside. Raises OSError when the port is taken there."""
+        return self._ask(port)
+
+    def new_socket(self) -> socket.socket:
+        """A socket that connects to what listens inside."""
+        return self._ask(0)
+
+    def _ask(self, port: int) -> socket.socket:
         assert self._asking is not None
         self._asking.sendall(struct.pack("!H", port))
         answer, descriptors, _, _ = socket.recv_fds(self._asking, 256, 1)
@@ -90,7 +97,7 @@ def enter(pid: int) -> None:
 
 
 def _keep(asked: socket.socket) -> None:
-    """The child's part: make the namespace, then open sockets until the other side closes."""
+    """The child's part: make the namespace, then make sockets until the other side closes."""
     try:
         _checked("unshare", CLONE_NEWNET)
     except PermissionError:
@@ -100,15 +107,16 @@ def _keep(asked: socket.socket) -> None:
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
     asked.sendall(b"+")
     while wanted := asked.recv(2):
-        with socket.socket() as listening:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with socket.socket() as made:
             try:
-                listening.bind(("127.0.0.1", struct.unpack("!H", wanted)[0]))
-                listening.listen(BACKLOG)
+                if (port := struct.unpack("!H", wanted)[0]) != 0:
+                    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    made.bind(("127.0.0.1", port))
+                    made.listen(BACKLOG)
             except OSError as error:
                 asked.sendall(str(error).encode())
                 continue
-            rights = array.array("i", [listening.fileno()])
+            rights = array.array("i", [made.fileno()])
             asked.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 

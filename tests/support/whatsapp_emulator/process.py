@@ -10,6 +10,8 @@ emulator.stop()
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,17 +43,25 @@ class EmulatorProcess:
         command += ["--proxy-port", "0", "--control-port", "0", "--until-stdin-ends", *self._arguments]
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, cwd=self.cwd
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.cwd,
+                # Ctrl-C in a terminal ends its clients first; it ends when we close its stdin, or end.
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self._client is None:
+        while True:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"the emulator did not start:\n{self.log_file.read_text()}")
-            try:
-                self._client = EmulatorClient(EmulatorAddress.read(self.folder))
-            except FileNotFoundError:
-                time.sleep(LOOK_AGAIN_S)
+            with suppress(FileNotFoundError):
+                address = EmulatorAddress.read(self.folder)
+                if address.pid == self._process.pid:  # and not one that was killed
+                    self._client = EmulatorClient(address)
+                    return
+            time.sleep(LOOK_AGAIN_S)
 
     def stop(self) -> None:
         """End it and its namespace's keeper."""
@@ -79,13 +89,15 @@ class EmulatorProcess:
     def log_file(self) -> Path:
         return self.folder / "emulator.log"
 
-    def trusting(self, *program: str) -> list[str]:
+    def trusting(self, *program: str, doors: Sequence[int] = (), windows: Sequence[int] = ()) -> list[str]:
         """The command that runs a program so that neonize, in it and in its children, has only this WhatsApp.
 
-        Start it in `cwd`. It runs where only loopback exists; `client.open_door` lets it reach a port outside.
+        Start it in `cwd`. It runs where only loopback exists: it reaches the ports outside that `doors` names, and is
+        reached from outside at those that `windows` names. Without a program: what to put before one.
         """
         launcher = "tests.support.whatsapp_emulator.run_trusting"
-        return [sys.executable, "-m", launcher, "--emulator", str(self.folder), "--", *program]
+        ports = [f"--door={port}" for port in doors] + [f"--window={port}" for port in windows]
+        return [sys.executable, "-m", launcher, "--emulator", str(self.folder), *ports, "--", *program]
 
     def __enter__(self) -> Self:
         self.start()
