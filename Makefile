@@ -13,8 +13,10 @@ export PYTHONUNBUFFERED := 1
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-# What `make run SERVICE=…` starts, and what `make test T=… K=…` selects.
+# What `make run SERVICE=…` starts, what `make demo` pairs, and what `make test T=… K=…` selects.
 SERVICE ?= api
+ENGINE ?= sandbox
+EMULATOR ?=
 T ?= tests
 K ?=
 
@@ -40,8 +42,8 @@ setup: .venv/.synced ## Install everything from the lock into .venv
 # --- run --------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: setup ## Start the whole system, pair a sandbox device, send a message, stay up
-	@$(RUN) kurir up --demo
+demo: setup ## Start the whole system, pair a device, show what it does (ENGINE=neonize: yours; with EMULATOR=1: none)
+	@$(RUN) $(if $(filter 1,$(EMULATOR)),python -m tests.support.whatsapp_emulator.demo,kurir up --demo --engine $(ENGINE))
 
 .PHONY: up
 up: setup ## Start the whole system and stay up

@@ -1,43 +1,42 @@
-"""The first message: a tenant, a sandbox device paired by QR, one message sent, its webhook received.
+"""What is played when the system is up: by default one message of a sandbox device, followed to its webhooks.
 
-Speaks to the api as any tenant would, by HTTP alone. What was made is remembered in the state folder, so that a
-second start finds its tenant and device again.
+With the engine neonize a person pairs a phone, by a QR code in the terminal. Nothing is sent from that number then
+but what the person sends.
 """
 
 import asyncio
-import os
+import contextlib
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, cast
+from datetime import datetime
+from io import StringIO
+from typing import Any
 
-import httpx
-import msgspec
+import segno
 from msgspec import Struct
+from rich.markup import escape
+from rich.table import Table
 
-from kurir.cli.receiver import Receiver
+from kurir.cli.console import console, say, say_plain
+from kurir.cli.tenancy import TOLD_WITHIN_S, DemonstrationFailed, Tenancy, milliseconds, now
 
 RECIPIENT = "6281234567890"
 PAIRED_WITHIN_S = 30.0
-DELIVERED_WITHIN_S = 30.0
+SCANNED_WITHIN_S = 600.0  # four rounds of codes: to find the phone, and where it links devices
 
-Said = Callable[[str], None]
-
-
-class DemonstrationFailed(Exception):
-    """A step did not work; the message says which, and what was answered."""
+_BLACK_ON_WHITE, _RESET = "\x1b[97;40m", "\x1b[0m"  # segno draws the light modules: white, on black
 
 
-class Remembered(Struct, kw_only=True):
-    """What a demonstration made. Lives in the state folder, readable by its owner only."""
+class Finale(Struct, frozen=True, kw_only=True):
+    """With what a person can go on: a message to send, and lines that say what else there is."""
 
-    operator_key: str
-    tenant: str
-    api_key: str
-    device: str = ""
-    webhook: str = ""
-    webhook_url: str = ""
-    webhook_secret: str = ""
+    device: str
+    to: str
+    text: str
+    lines: tuple[str, ...] = ()
+
+
+Play = Callable[[Tenancy], Awaitable[Finale]]
+"""A demonstration: acts as the tenant, and says what it sees. Raises DemonstrationFailed or TimeoutError."""
 
 
 class Hop(Struct, frozen=True):
@@ -48,148 +47,87 @@ class Hop(Struct, frozen=True):
     detail: str = ""
 
 
-class Demonstration:
-    """Runs the scenario against `base_url`; `memory` is the file that remembers it."""
+async def sandbox(tenancy: Tenancy) -> Finale:
+    """Pair a sandbox device and send one message."""
+    device = await tenancy.device("sandbox")
 
-    def __init__(self, base_url: str, memory: Path, say: Said) -> None:
-        self._memory = memory
-        self._say = say
-        self._http = httpx.AsyncClient(base_url=base_url, timeout=15, trust_env=False)
+    async def scan(qr: str) -> None:
+        say(f"QR code shown: {qr[:32]}…; scanning it as a phone would")
+        await tenancy.call("POST", f"/devices/{device}/sandbox/scan")
 
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    def recall(self) -> Remembered | None:
-        """What an earlier run made, if anything."""
-        if not self._memory.exists():
-            return None
-        return msgspec.json.decode(self._memory.read_bytes(), type=Remembered)
-
-    async def prepare(self, operator_key: Callable[[], Awaitable[str]], receiver: Receiver) -> Remembered:
-        """Tenant, key, webhook and paired device: made now or found again. `operator_key` makes one when needed."""
-        made = self.recall()
-        if made is None:
-            made = await self._new_tenant(await operator_key())
-            self._remember(made)
-        if made.webhook_url != receiver.url:
-            await self._make_webhook(made, receiver)
-        receiver.secret = made.webhook_secret
-        if not made.device:
-            device = await self._call("POST", "/devices", made, json={"name": "Demo", "engine": "sandbox"})
-            made.device = device["id"]
-            self._remember(made)
-            self._say(f"Device created: {made.device}")
-        await self._pair(made)
-        return made
-
-    async def send(self, made: Remembered, receiver: Receiver) -> list[Hop]:
-        """Send one message and follow it to the webhook that says it was read; returns its hops in order."""
-        began = datetime.now(UTC)
-        answer = await self._call(
-            "POST",
-            "/messages/send-text",
-            made,
-            json={"deviceId": made.device, "to": RECIPIENT, "text": "Halo dari Kurir!"},
-        )
-        hops = [Hop("api answered 2xx: the command is stored", _ms(began, datetime.now(UTC)), answer["status"])]
-        message = answer["id"]
-        for status in ("SENT", "DELIVERED", "READ"):
-            arrived = await receiver.wait_for(
-                lambda one, status=status: (
-                    one.body.get("data", {}).get("id") == message  # type: ignore[misc]
-                    and one.body["data"].get("status") == status
-                ),
-                DELIVERED_WITHIN_S,
-            )
-            if arrived.is_signed is not True:
-                raise DemonstrationFailed(f"the signature of webhook {arrived.webhook_id} does not verify")
-            hops.append(Hop(f"webhook {arrived.event} received, signature verified", _ms(began, arrived.at), status))
-        story = await self._story(made, message)
-        hops += [Hop(_what(fact), _ms(began, datetime.fromisoformat(fact["at"])), _detail(fact)) for fact in story]
-        return sorted(hops, key=lambda hop: hop.after_ms)
-
-    async def _story(self, made: Remembered, message: str) -> list[dict[str, Any]]:
-        """What the audit log knows of a message, once the attempt that told `read` is written."""
-        async with asyncio.timeout(DELIVERED_WITHIN_S):
-            while True:
-                answer = await self._http.get(f"/messages/{message}/story", headers={"X-API-Key": made.api_key})
-                facts = answer.json().get("facts", []) if answer.status_code == 200 else []
-                if sum(fact["kind"] == "delivery.attempt" for fact in facts) >= 3:
-                    return cast("list[dict[str, Any]]", facts)
-                await asyncio.sleep(0.1)
-
-    async def _new_tenant(self, operator_key: str) -> Remembered:
-        headers = {"X-API-Key": operator_key}
-        tenant = await self._checked(await self._http.post("/tenants", json={"name": "Demo tenant"}, headers=headers))
-        key = await self._checked(
-            await self._http.post(f"/tenants/{tenant['id']}/keys", json={"name": "demo"}, headers=headers)
-        )
-        self._say(f"Tenant created: {tenant['id']}")
-        return Remembered(operator_key=operator_key, tenant=tenant["id"], api_key=key["apiKey"])
-
-    async def _make_webhook(self, made: Remembered, receiver: Receiver) -> None:
-        webhook = await self._call(
-            "POST",
-            "/webhooks",
-            made,
-            json={"url": receiver.url, "events": ["message.received", "message.status", "device.status"]},
-        )
-        made.webhook, made.webhook_url, made.webhook_secret = webhook["id"], receiver.url, webhook["secret"]
-        self._remember(made)
-        self._say(f"Webhook registered: {receiver.url}")
-
-    async def _pair(self, made: Remembered) -> None:
-        device = await self._call("GET", f"/devices/{made.device}", made)
-        if device["status"] == "CONNECTED":
-            self._say(f"Device {made.device} is connected as {device['phoneNumber']}")
-            return
-        await self._call("POST", f"/devices/{made.device}/connect", made)
-        async with asyncio.timeout(PAIRED_WITHIN_S):
-            await self._follow_pairing(made)
-
-    async def _follow_pairing(self, made: Remembered) -> None:
-        headers = {"X-API-Key": made.api_key, "Accept": "text/event-stream"}
-        async with self._http.stream("GET", f"/devices/{made.device}/events", headers=headers, timeout=30) as events:
-            name = ""
-            async for line in events.aiter_lines():
-                if line.startswith("event: "):
-                    name = line.removeprefix("event: ")
-                if not line.startswith("data: "):
-                    continue
-                data = msgspec.json.decode(line.removeprefix("data: "))
-                if name == "qr":
-                    self._say(f"QR code shown: {data['qr'][:32]}…; scanning it as a phone would")
-                    await self._call("POST", f"/devices/{made.device}/sandbox/scan", made)
-                elif data.get("status") == "CONNECTED":
-                    self._say(f"Device paired and connected as {data['phoneNumber']}")
-                    return
-        raise DemonstrationFailed("the device's event stream ended before it was connected")
-
-    async def _call(self, method: str, path: str, made: Remembered, json: Any = None) -> dict[str, Any]:
-        return await self._checked(
-            await self._http.request(method, path, json=json, headers={"X-API-Key": made.api_key})
-        )
-
-    async def _checked(self, answer: httpx.Response) -> dict[str, Any]:
-        if answer.is_success:
-            return cast("dict[str, Any]", answer.json())
-        request = answer.request
-        raise DemonstrationFailed(f"{request.method} {request.url.path} answered {answer.status_code}: {answer.text}")
-
-    def _remember(self, made: Remembered) -> None:
-        fresh = self._memory.with_suffix(".new")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(made))
-        fresh.replace(self._memory)
+    await tenancy.connect(device, scan, within_s=PAIRED_WITHIN_S)
+    _show(await _send(tenancy, device))
+    return Finale(device=device, to=RECIPIENT, text="echo Halo!")
 
 
-def _ms(began: datetime, at: datetime) -> float:
-    return (at - began).total_seconds() * 1000
+async def real_phone(tenancy: Tenancy) -> Finale:
+    """Let a person pair a phone."""
+    device = await tenancy.device("neonize")
+
+    async def show(qr: str) -> None:
+        say_plain("\nOn your phone: WhatsApp, Linked devices, Link a device. A code lasts 20 to 60 seconds.\n")
+        say_plain(qr_for_terminal(qr))
+
+    number = await tenancy.connect(device, show, within_s=SCANNED_WITHIN_S)
+    say("Nothing is sent from your number but what you send. What it receives is shown here.")
+    return Finale(
+        device=device,
+        to=number,
+        text="Halo dari Kurir!",
+        lines=(
+            "The line below writes to yourself. To end it all: unlink the device on your phone, or",
+            f"curl -s -X POST {tenancy.base_url}/devices/{device}/logout -H 'X-API-Key: {tenancy.made.api_key}'",
+        ),
+    )
 
 
-def _what(fact: dict[str, Any]) -> str:
-    return f"audit: {fact['kind']}"
+PLAYS: dict[str, Play] = {"sandbox": sandbox, "neonize": real_phone}
+"""By the engine of the device."""
+
+
+def qr_for_terminal(text: str) -> str:
+    """A QR code of half blocks, black on white in any theme."""
+    drawn = StringIO()
+    segno.make(text, micro=False).terminal(out=drawn, border=2, compact=True)
+    return "\n".join(f"{_BLACK_ON_WHITE}{line}{_RESET}" for line in drawn.getvalue().splitlines())
+
+
+async def _send(tenancy: Tenancy, device: str) -> list[Hop]:
+    """Send one message and follow it to the webhook that says it was read; its hops in order."""
+    began = now()
+    body = {"deviceId": device, "to": RECIPIENT, "text": "Halo dari Kurir!"}
+    answer = await tenancy.call("POST", "/messages/send-text", json=body)
+    hops = [Hop("api answered 2xx: the command is stored", milliseconds(began, now()), answer["status"])]
+    for told in await tenancy.follow(answer["id"], began, "SENT", "DELIVERED", "READ"):
+        what = f"webhook {told.arrived.event} received, signature verified"
+        hops.append(Hop(what, told.after_ms, told.status))
+    for fact in await _story(tenancy, answer["id"]):
+        at = datetime.fromisoformat(fact["at"])
+        hops.append(Hop(f"audit: {fact['kind']}", milliseconds(began, at), _detail(fact)))
+    return sorted(hops, key=lambda hop: hop.after_ms)
+
+
+async def _story(tenancy: Tenancy, message: str) -> list[dict[str, Any]]:
+    """What the audit log knows of a message, once the attempt that told `read` is written."""
+    async with asyncio.timeout(TOLD_WITHIN_S):
+        while True:
+            facts: list[dict[str, Any]] = []
+            with contextlib.suppress(DemonstrationFailed):  # the history is behind by moments
+                facts = (await tenancy.call("GET", f"/messages/{message}/story"))["facts"]
+            if sum(fact["kind"] == "delivery.attempt" for fact in facts) >= 3:
+                return facts
+            await asyncio.sleep(0.1)
+
+
+def _show(hops: list[Hop]) -> None:
+    table = Table(title="The way of one message", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("after", justify="right")
+    table.add_column("what")
+    table.add_column("detail", style="dim")
+    for hop in hops:
+        table.add_row(f"{hop.after_ms:7.1f} ms", escape(hop.what), escape(hop.detail))
+    console.print(table)
+    console.print("[bold green]message delivered to webhook[/]")
 
 
 def _detail(fact: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ With NATS_URL or MONGODB_URL in the environment the servers named there are used
 import base64
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import sys
@@ -121,9 +122,10 @@ def _mongo(settings: UpSettings) -> ManagedProcess:
 
 def _service(settings: UpSettings, name: str, index: int, shared: Mapping[str, str]) -> ManagedProcess:
     health = settings.health_ports + index
+    prefix = shlex.split(settings.session_node_prefix) if name == "session-node" else []
     return ManagedProcess(
         name,
-        [sys.executable, "-m", "kurir.cli", name],
+        [*prefix, sys.executable, "-m", "kurir.cli", name],
         env={**shared, "KURIR_HEALTH_PORT": str(health)},
         log=settings.state / "logs" / f"{name}.log",
         ready=lambda: _is_ready(health),

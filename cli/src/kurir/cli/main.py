@@ -8,10 +8,11 @@ import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import click
 
+from kurir.contracts.records import Engine
 from kurir.runtime.broker import Bus
 from kurir.runtime.settings import RuntimeSettings, SettingsRefused, load, mask_url_password
 from kurir.runtime.topology import apply, show
@@ -45,17 +46,25 @@ def main() -> None:
 
 
 @main.command("up")
-@click.option("--demo", is_flag=True, help="Pair a sandbox device, send a message and show its way.")
+@click.option("--demo", is_flag=True, help="Pair a device and show what it does.")
+@click.option(
+    "--engine",
+    type=click.Choice(get_args(Engine)),
+    default="sandbox",
+    show_default=True,
+    help="Of the demonstration's device: sandbox needs no phone, neonize shows a QR code for yours.",
+)
 @click.option("--once", is_flag=True, help="Stop after the demonstration; the exit code says how it went.")
-def up_command(demo: bool, once: bool) -> None:
+def up_command(demo: bool, engine: str, once: bool) -> None:
     """Start the whole system on this machine and stay up.
 
     Ports and folders are settings: see `kurir ports`. With NATS_URL or MONGODB_URL set those servers are used
     instead of the embedded ones.
     """
     with _embedded():
+        from kurir.cli.demo import PLAYS
         from kurir.cli.up import run_up
-    sys.exit(run_up(demonstrate=demo or once, once=once))
+    sys.exit(run_up(play=PLAYS[engine] if demo or once else None, once=once))
 
 
 @main.command("smoke")

@@ -1,8 +1,9 @@
 """What the embedded system needs to know: ports and folders of this machine."""
 
+import shlex
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kurir.runtime.settings import RuntimeSettings
 
@@ -17,3 +18,11 @@ class UpSettings(RuntimeSettings):
     receiver_port: int = Field(8099, ge=1, le=65535)
     health_ports: int = Field(9101, ge=1, le=65000)  # the first of four: api, session-node, dispatcher, scheduler
     shards: int = Field(2, ge=1, le=16)
+    # Put before the session-node's command, to run it under or inside something: "nice -n 5", "strace -f -o trace".
+    session_node_prefix: str = ""
+
+    @field_validator("session_node_prefix")
+    @classmethod
+    def _readable(cls, prefix: str) -> str:
+        shlex.split(prefix)
+        return prefix

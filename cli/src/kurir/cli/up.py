@@ -8,34 +8,35 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 
-from kurir.cli.demo import Demonstration, DemonstrationFailed, Hop, Remembered
+from kurir.cli.console import console, say_plain
+from kurir.cli.demo import Finale, Play, sandbox
 from kurir.cli.embedded import PortOccupied, ensure_ports_free, servers, service_environment, services
 from kurir.cli.processes import ManagedProcess, StartFailed
 from kurir.cli.receiver import Arrived, Receiver
 from kurir.cli.settings import UpSettings
+from kurir.cli.tenancy import DemonstrationFailed, Remembered, Tenancy
 from kurir.runtime.settings import SettingsRefused, load
 
-console = Console(highlight=False, soft_wrap=True)
 
+def run_up(*, play: Play | None, once: bool, **overrides: Any) -> int:
+    """Run until Ctrl-C or SIGTERM; with `once` until the demonstration is over. Returns the exit code.
 
-def run_up(*, demonstrate: bool, once: bool) -> int:
-    """Run until Ctrl-C or SIGTERM; with `once` until the demonstration is over. Returns the exit code."""
-    return _run(lambda settings: _up(settings, demonstrate=demonstrate, once=once))
+    `play` is what is shown when everything is up; `overrides` are settings by field name.
+    """
+    return _run(lambda settings: _up(settings, play=play, once=once), overrides)
 
 
 def run_smoke() -> int:
     """Run the demonstration against a system that is up already. Returns the exit code."""
-    return _run(_smoke)
+    return _run(_smoke, {})
 
 
-def _run(work: Callable[[UpSettings], Awaitable[None]]) -> int:
+def _run(work: Callable[[UpSettings], Awaitable[None]], overrides: dict[str, Any]) -> int:
     async def until_told() -> int:
-        main = asyncio.ensure_future(work(load(UpSettings)))
+        main = asyncio.ensure_future(work(load(UpSettings, **overrides)))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, main.cancel)
         try:
@@ -53,28 +54,25 @@ def _run(work: Callable[[UpSettings], Awaitable[None]]) -> int:
     return 1
 
 
-async def _up(settings: UpSettings, *, demonstrate: bool, once: bool) -> None:
+async def _up(settings: UpSettings, *, play: Play | None, once: bool) -> None:
     ensure_ports_free(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
         await _start_all(settings, stack)
-        if demonstrate:
+        if play is not None:
             receiver = await stack.enter_async_context(_receiving(settings.receiver_port))
-            made, hops = await _demonstrate(settings, receiver)
-            _show(hops)
-            _show_urls(settings, made)
+            _show_urls(settings, *await _demonstrate(settings, receiver, play))
             if once:
                 return
         else:
-            _show_urls(settings, None)
+            _show_urls(settings, None, None)
         await asyncio.Event().wait()
 
 
 async def _smoke(settings: UpSettings) -> None:
     # The receiver's own port belongs to a demonstration that may be running.
     async with _receiving(settings.receiver_port + 1) as receiver:
-        _, hops = await _demonstrate(settings, receiver)
-    _show(hops)
+        await _demonstrate(settings, receiver, sandbox)
 
 
 async def _start_all(settings: UpSettings, stack: contextlib.AsyncExitStack) -> None:
@@ -118,18 +116,18 @@ async def _apply_topology(settings: UpSettings) -> None:
     console.print(f"[green]✓[/] topology applied [dim]{len(output.splitlines())} lines[/]")
 
 
-async def _demonstrate(settings: UpSettings, receiver: Receiver) -> tuple[Remembered, list[Hop]]:
-    demonstration = Demonstration(_base_url(settings), settings.state / "demo.json", _say)
+async def _demonstrate(settings: UpSettings, receiver: Receiver, play: Play) -> tuple[Remembered, Finale]:
+    tenancy = Tenancy(_base_url(settings), settings.state / "demo.json", receiver)
 
     async def operator_key() -> str:
         output = await _kurir(settings, "key", "create", "--operator", "--name", "demo")
         return output.split()[-1]
 
     try:
-        made = await demonstration.prepare(operator_key, receiver)
-        return made, await demonstration.send(made, receiver)
+        await tenancy.prepare(operator_key)
+        return tenancy.made, await play(tenancy)
     finally:
-        await demonstration.close()
+        await tenancy.close()
 
 
 @contextlib.asynccontextmanager
@@ -167,26 +165,11 @@ async def _kurir(settings: UpSettings, *arguments: str) -> str:
     return output.decode()
 
 
-def _say(text: str) -> None:
-    console.print(f"[green]✓[/] {escape(text)}")
-
-
-def _show(hops: list[Hop]) -> None:
-    table = Table(title="The way of one message", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("after", justify="right")
-    table.add_column("what")
-    table.add_column("detail", style="dim")
-    for hop in hops:
-        table.add_row(f"{hop.after_ms:7.1f} ms", escape(hop.what), escape(hop.detail))
-    console.print(table)
-    console.print("[bold green]message delivered to webhook[/]")
-
-
 def _base_url(settings: UpSettings) -> str:
     return f"http://127.0.0.1:{settings.api_port}"
 
 
-def _show_urls(settings: UpSettings, made: Remembered | None) -> None:
+def _show_urls(settings: UpSettings, made: Remembered | None, finale: Finale | None) -> None:
     base = _base_url(settings)
     lines = [
         f"API        {base}",
@@ -194,14 +177,15 @@ def _show_urls(settings: UpSettings, made: Remembered | None) -> None:
         f"NATS       {os.environ.get('NATS_URL', f'nats://127.0.0.1:{settings.nats_port}')}",
         f"Health     http://127.0.0.1:{settings.health_ports}/health/ready (and the three ports after it)",
     ]
-    if made is not None:
-        lines += [f"Key        {made.api_key}", f"Device     {made.device}"]
+    if made is not None and finale is not None:
+        lines += [f"Key        {made.api_key}", f"Device     {finale.device}"]
     console.print(Panel("\n".join(lines), title="Kurir is up", expand=False))
-    if made is not None:
-        body = f'{{"deviceId":"{made.device}","to":"6281234567890","text":"echo Halo!"}}'
-        console.print(
+    if made is not None and finale is not None:
+        for line in finale.lines:
+            say_plain(line)
+        body = f'{{"deviceId":"{finale.device}","to":"{finale.to}","text":"{finale.text}"}}'
+        say_plain(
             f"curl -s {base}/messages/send-text -H 'X-API-Key: {made.api_key}' \\\n"
-            f"  -H 'Content-Type: application/json' -d '{body}'",
-            markup=False,
+            f"  -H 'Content-Type: application/json' -d '{body}'"
         )
     console.print("[dim]Ctrl-C stops everything; kill -9 any process to see it come back.[/]")
