@@ -7,7 +7,7 @@ import pytest
 from kurir.contracts.content import Audio, Image, Text
 from kurir.contracts.states import ConnectionState, Reason
 from kurir.session_node.engines.engine import MediaFailed, NotConnected, SendFailed
-from tests.contract.engine.worlds import Kept
+from tests.contract.engine.worlds import Kept, Watched, a_spec
 from tests.contract.neonize.people import VERA, VERA_JID, Person, a_picture, bytes_of
 from tests.support.remote_engine.engine import RemoteEngine
 from tests.support.whatsapp_emulator.client import EmulatorClient
@@ -61,9 +61,30 @@ async def test_media_that_cannot_be_downloaded_fails_and_the_message_is_there(
     received = await ayu.until_message(await whatsapp.send_media(VERA, ayu.phone, "image", a_picture(), "image/png"))
     with pytest.raises(MediaFailed) as failed:
         await bytes_of(received)
-    assert failed.value.reason == "media_fetch_failed"
+    assert failed.value.reason == "media_expired"
     await whatsapp.reset_faults()
     assert await bytes_of(received) == a_picture()
+
+
+@pytest.mark.parametrize(
+    ("faults", "lie", "reason"),
+    [
+        ({"download_status": 404}, {}, "media_expired"),
+        ({"download_status": 410}, {}, "media_expired"),
+        ({}, {"is_other_file": True}, "media_damaged"),
+        ({}, {"said_size": 1 << 40}, "media_too_large"),
+    ],
+    ids=["gone", "gone for good", "another file", "too large"],
+)
+async def test_media_that_cannot_be_had_has_its_reason(
+    whatsapp: EmulatorClient, ayu: Person, faults: dict[str, int], lie: dict[str, object], reason: Reason
+) -> None:
+    await whatsapp.set_faults(**faults)
+    sent = await whatsapp.send_media(VERA, ayu.phone, "document", b"%PDF-1.7", "application/pdf", **lie)
+    received = await ayu.until_message(sent)
+    with pytest.raises(MediaFailed) as failed:
+        await bytes_of(received)
+    assert failed.value.reason == reason
 
 
 async def test_a_server_that_is_down_is_waited_for(whatsapp: EmulatorClient, ayu: Person) -> None:
@@ -102,11 +123,24 @@ async def test_a_login_that_is_refused_for_good_ends_the_session_with_its_reason
     await whatsapp.drop(person.device)
     ended = await person.watched.until_state(state)
     assert ended.reason == reason
+    assert ended.code == int(failure["reason"])
     if state == "banned":
         assert ended.banned_until is not None
         assert abs(ended.banned_until - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
     with pytest.raises(NotConnected):
         await person.send(VERA_JID, Text(text="hi"))
+
+
+async def test_a_phone_that_wants_a_passkey_ends_the_pairing_with_that_reason(
+    whatsapp: EmulatorClient, engine: RemoteEngine
+) -> None:
+    watched = Watched()
+    await engine.open(a_spec("careful"), watched)
+    shown = await watched.until_state("qr")
+    await whatsapp.want_passkey(shown.qr or "")
+    ended = await watched.until_state("passkey_required")
+    assert ended.reason == "passkey_required"
+    assert watched.states()[-1] == "passkey_required"
 
 
 async def test_a_connection_that_another_client_took_is_given_up(

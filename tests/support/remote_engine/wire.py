@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kurir.contracts.content import Media
 from kurir.session_node.engines import engine as protocol
-from kurir.session_node.engines import requests
+from kurir.session_node.engines import observations, requests
 from kurir.session_node.engines.engine import Received
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -27,6 +27,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     files: str
     proxy: str | None
     store_url: str | None
+    allowed_proxies: tuple[str, ...]
     ack_timeout_s: float
 
 

@@ -146,6 +146,10 @@ class Directory:
         self.accounts: dict[str, Account] = {}
         self._by_lid: dict[str, Account] = {}
 
+    def devices(self) -> "list[Device]":
+        """All linked devices."""
+        return [device for account in self.accounts.values() for device in account.devices.values()]
+
     def account(self, phone: str, name: str | None = None) -> Account:
         """The account of a number, made when there is none. Raises ValueError when it is no number."""
         if not phone.isascii() or not phone.isdigit() or not 5 <= len(phone) <= 15:

@@ -44,6 +44,10 @@ class EmulatorClient:
         answer = await self._call("POST", "/code", {"phone": phone, "code": code, "name": name})
         return str(answer["device"])
 
+    async def want_passkey(self, qr: str) -> None:
+        """Ask the device that shows this QR code for a passkey."""
+        await self._call("POST", "/passkey", {"qr": qr})
+
     async def provide(self, phone: str, keys: DeviceKeys) -> Provided:
         """Let a device be linked that nobody ever paired; see provision.py."""
         answer = await self._call("POST", f"/accounts/{phone}/devices", msgspec.to_builtins(keys))
@@ -87,12 +91,22 @@ class EmulatorClient:
         return await self.say(phone, to, media={"kind": kind, "data": encoded, "mimetype": mimetype, **details})
 
     async def type(self, phone: str, to: str, *, is_typing: bool = True, is_voice: bool = False) -> None:
+        """Let a phone type to a linked number or a group."""
         body = {"to": to, "is_typing": is_typing, "is_voice": is_voice}
         await self._call("POST", f"/accounts/{phone}/typing", body)
 
-    async def call(self, phone: str, to: str) -> str:
+    async def show(self, phone: str, *, is_online: bool, last_seen: str | None = None) -> None:
+        """Let a person come online or go; whoever watches that person's presence and is connected hears of it."""
+        await self._call("POST", f"/accounts/{phone}/presence", {"is_online": is_online, "last_seen": last_seen})
+
+    async def call(self, phone: str, to: str, *, is_video: bool = False, group: str | None = None) -> str:
         """Let a phone ring a linked number; the call's id."""
-        return str((await self._call("POST", f"/accounts/{phone}/call", {"to": to}))["call"])
+        body = {"to": to, "is_video": is_video, "group": group}
+        return str((await self._call("POST", f"/accounts/{phone}/call", body))["call"])
+
+    async def end_call(self, call: str, *, act: str = "terminate", reason: str | None = None) -> None:
+        """See control.CallAct."""
+        await self._call("POST", f"/calls/{call}", {"act": act, "reason": reason})
 
     async def media(self, phone: str, message_id: str) -> bytes:
         """The file of a message that a phone has read, decrypted."""

@@ -26,7 +26,7 @@ _WRAPPERS = ("ephemeralMessage", "viewOnceMessage", "viewOnceMessageV2", "docume
 
 
 class MediaFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`data` is base64 in JSON."""
+    """`data` is base64 in JSON. The message may lie about its file: by its size, or by the hash of another file."""
 
     kind: MediaKind
     data: bytes
@@ -34,6 +34,8 @@ class MediaFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     caption: str | None = None
     file_name: str | None = None
     is_voice: bool = False
+    said_size: int | None = None
+    is_other_file: bool = False
 
 
 class Quote(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -153,7 +155,9 @@ def _media(saying: Saying, number: int, media: MediaHost) -> Any:
     content = getattr(message, f"{file.kind}Message")
     content.URL, content.directPath, content.mediaKey = stored.url, stored.direct_path, stored.key
     content.fileSHA256, content.fileEncSHA256 = stored.sha256, stored.encrypted_sha256
-    content.fileLength, content.mimetype = stored.size, file.mimetype
+    content.fileLength, content.mimetype = file.said_size or stored.size, file.mimetype
+    if file.is_other_file:
+        content.fileSHA256 = bytes(len(stored.sha256))
     content.mediaKeyTimestamp = int(time.time())
     if file.caption is not None:
         content.caption = file.caption

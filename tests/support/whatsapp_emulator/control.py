@@ -42,7 +42,7 @@ class EnteredCode(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class AccountSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`policy` replaces some of the policy's fields; `picture` is base64."""
+    """`policy` replaces some of the policy's fields; `picture` is base64, and an empty one removes it."""
 
     name: str | None = None
     about: str | None = None
@@ -51,13 +51,39 @@ class AccountSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Typing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`to` is a number or a group."""
+
     to: str
     is_typing: bool = True
     is_voice: bool = False
 
 
+class Presence(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`last_seen` in Unix seconds, or "deny"; by default it is now."""
+
+    is_online: bool
+    last_seen: str | None = None
+
+
 class Call(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`group` is the JID of the group of a group call."""
+
     to: str
+    is_video: bool = False
+    group: str | None = None
+
+
+class CallAct(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`act` is accept or terminate; a reason is e.g. timeout, accepted_elsewhere, rejected_elsewhere."""
+
+    act: str = "terminate"
+    reason: str | None = None
+
+
+class PasskeyWanted(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whoever scans this QR code is asked for a passkey first."""
+
+    qr: str
 
 
 class NewGroup(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -67,7 +93,10 @@ class NewGroup(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class GroupChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """By `author`, one of: members added, removed, promoted or demoted; another subject or description; leaving."""
+    """By `author`: members added, removed, promoted or demoted; another subject or description, which is removed when
+    it is empty; a switch (announcement, not_announcement, locked, unlocked); `ephemeral_s` after which messages go, 0
+    for never; another invitation link; coming by the link, leaving; the group's end.
+    """
 
     author: str
     add: list[str] = []
@@ -76,7 +105,12 @@ class GroupChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     demote: list[str] = []
     subject: str | None = None
     description: str | None = None
+    switch: str | None = None
+    ephemeral_s: int | None = None
+    renew_link: bool = False
+    join: bool = False
     leave: bool = False
+    delete: bool = False
 
 
 class DeviceFault(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -123,6 +157,9 @@ class Control:
                 entered = _body(request, EnteredCode)
                 device = await emulator.pairing.enter_code(entered.phone, entered.code, entered.name)
                 return _device_answer(device)
+            case ("POST", "passkey"):
+                emulator.pairing.want_passkey(_body(request, PasskeyWanted).qr)
+                return json_answer({})
             case ("GET", "accounts"):
                 return json_answer([_shown(account) for account in emulator.directory.accounts.values()])
             case ("PUT", "accounts", phone):
@@ -132,17 +169,23 @@ class Control:
                 return json_answer({"ids": await emulator.phones.say(account, _body(request, Saying))})
             case ("POST", "accounts", phone, "typing"):
                 typing = _body(request, Typing)
-                to = emulator.directory.named(typing.to)
-                emulator.phones.type(
-                    emulator.directory.named(phone), to, is_typing=typing.is_typing, is_voice=typing.is_voice
-                )
+                to, author = emulator.phones.address(typing.to), emulator.directory.named(phone)
+                emulator.moments.type(author, to, is_typing=typing.is_typing, is_voice=typing.is_voice)
+                return json_answer({})
+            case ("POST", "accounts", phone, "presence"):
+                shown = _body(request, Presence)
+                account = emulator.directory.named(phone)
+                emulator.moments.show(account, is_online=shown.is_online, last_seen=shown.last_seen)
                 return json_answer({})
             case ("POST", "accounts", phone, "devices"):
                 account = emulator.directory.account(phone)
                 return json_answer(provide(account, _body(request, DeviceKeys)))
             case ("POST", "accounts", phone, "call"):
-                to = emulator.directory.named(_body(request, Call).to)
-                return json_answer({"call": emulator.phones.call(emulator.directory.named(phone), to)})
+                return json_answer({"call": self._ring(phone, _body(request, Call))})
+            case ("POST", "calls", call_id):
+                done = _body(request, CallAct)
+                emulator.moments.end(call_id, act=done.act, reason=done.reason)
+                return json_answer({})
             case ("GET", "accounts", phone, "media", message_id):
                 return Answer(body=emulator.phones.media_of(phone, message_id))
             case ("POST", "devices", name, fault):
@@ -179,7 +222,8 @@ class Control:
     def _set_account(self, phone: str, settings: AccountSettings) -> Account:
         account = self._emulator.directory.account(phone, settings.name)
         account.about = account.about if settings.about is None else settings.about
-        account.picture = account.picture if settings.picture is None else settings.picture
+        if settings.picture is not None and settings.picture != (account.picture or b""):
+            self._emulator.change_picture(account, settings.picture or None)
         account.policy = msgspec.convert(msgspec.to_builtins(account.policy) | settings.policy, Policy)
         return account
 
@@ -204,6 +248,12 @@ class Control:
             case _:
                 raise KeyError(f"no fault {fault!r}; there are drop, close, conflict, stream-error and remove")
 
+    def _ring(self, phone: str, call: Call) -> str:
+        emulator = self._emulator
+        group = None if call.group is None else emulator.groups.find(Jid.parse(call.group))
+        caller, to = emulator.directory.named(phone), emulator.directory.named(call.to)
+        return emulator.moments.ring(caller, to, is_video=call.is_video, group=group)
+
     def _create_group(self, new: NewGroup) -> Group:
         directory = self._emulator.directory
         return self._emulator.groups.create(
@@ -224,7 +274,18 @@ class Control:
         if change.subject is not None:
             emulator.groups.change(group, author, leaf("subject", change.subject))
         if change.description is not None:
-            emulator.groups.change(group, author, parent("description", [leaf("body", change.description)]))
+            body = [leaf("body", change.description)] if change.description else []
+            emulator.groups.change(group, author, parent("description", body))
+        if change.switch is not None:
+            emulator.groups.change(group, author, Stanza(change.switch))
+        if change.ephemeral_s is not None:
+            emulator.groups.change(group, author, Stanza("ephemeral", {"expiration": change.ephemeral_s}))
+        if change.renew_link:
+            emulator.groups.renew_link(group, author)
+        if change.join:
+            emulator.groups.join(group, author)
+        if change.delete:
+            emulator.groups.delete(group, author)
         if change.leave:
             emulator.groups.leave(group, author)
         return group

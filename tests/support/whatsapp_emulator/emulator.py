@@ -14,7 +14,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 
 from tests.support.whatsapp_emulator import dictionaries, http, tls
-from tests.support.whatsapp_emulator.accounts import Device, Directory
+from tests.support.whatsapp_emulator.accounts import Account, Device, Directory, picture_id
 from tests.support.whatsapp_emulator.chat_socket import ChatSocket, SocketClosed
 from tests.support.whatsapp_emulator.connection import Connection, conflict
 from tests.support.whatsapp_emulator.faults import Faults
@@ -23,6 +23,7 @@ from tests.support.whatsapp_emulator.groups import Groups
 from tests.support.whatsapp_emulator.journal import Journal
 from tests.support.whatsapp_emulator.keys import KeyPair
 from tests.support.whatsapp_emulator.media_host import MediaHost
+from tests.support.whatsapp_emulator.moments import Moments
 from tests.support.whatsapp_emulator.noise import ServerIdentity
 from tests.support.whatsapp_emulator.pairing import Pairing
 from tests.support.whatsapp_emulator.phones import Phones
@@ -56,6 +57,7 @@ class Emulator:
         self.groups = Groups(self.directory, self._post)
         self.phones = Phones(self.directory, self._post, self.journal, self.media, self.groups)
         self.pairing = Pairing(self.directory, self._post, self.journal)
+        self.moments = Moments(self.directory, self._post, self.journal, self.groups)
         self._relay = Relay(self.directory, self._post, self.journal, self.groups, self.phones, self.faults)
         self._queries = Queries(
             self.directory,
@@ -72,9 +74,9 @@ class Emulator:
             "iq": self._queries.answer,
             "message": self._relay.message,
             "receipt": self._relay.receipt,
-            "chatstate": self._relay.chat_state,
-            "presence": self._relay.presence,
-            "call": self._relay.call,
+            "chatstate": self.moments.chat_state,
+            "presence": self.moments.presence,
+            "call": self.moments.call,
             "ack": _take,
             "ib": _take,
         }
@@ -110,6 +112,16 @@ class Emulator:
         self.journal.record("device.removed", device=device.name, by="phone")
         if isinstance(device.line, Connection):
             device.line.end(conflict("device_removed", code="401"), "removed")
+
+    def change_picture(self, account: Account, picture: bytes | None) -> None:
+        """The owner sets another profile picture, or none; who is connected hears of it."""
+        account.picture = picture
+        said: dict[str, Value] = {"jid": account.lid, "author": account.lid, "hash": "emulator"}
+        change = Stanza("delete", said) if picture is None else Stanza("set", said | {"id": picture_id(picture)})
+        attributes: dict[str, Value] = {"from": account.lid, "type": "picture", "t": now()}
+        for device in self.directory.devices():
+            if device.account is not account:
+                self._post.hand_over(device, Stanza("notification", attributes | {"id": self._post.new_id()}, [change]))
 
     # --- connections ------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     qr_refs          QR codes per pairing; the first lasts 60 s and each further one 20 s
     upload_status    HTTP status that media uploads get
     download_status  HTTP status that media downloads get
+    download_delay_s before each answer of the media host to a download
     is_down          nobody is let in, and who was in was cut off
     everyone_is_here every number that is asked for becomes an account with a phone
     """
@@ -36,6 +37,7 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     qr_refs: int = 6
     upload_status: int | None = None
     download_status: int | None = None
+    download_delay_s: float = 0.0
     is_down: bool = False
     everyone_is_here: bool = False
 

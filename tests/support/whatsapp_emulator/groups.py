@@ -104,8 +104,20 @@ class Groups:
             switch, is_on = _SWITCHES[change.tag]
             (group.switches.add if is_on else group.switches.discard)(switch)
             self._tell(group, author, Stanza(change.tag, {"v_id": self._post.new_id()}), by)
+        elif change.tag == "ephemeral":
+            lasting = Stanza("not_ephemeral") if change.get("expiration") in (None, "0") else change
+            self._tell(group, author, lasting, by)
         else:
             raise IqRefused(501, "feature-not-implemented")
+
+    def renew_link(self, group: Group, author: Account, *, by: Device | None = None) -> None:
+        group.invite_code = secrets.token_urlsafe(16)
+        self._tell(group, author, Stanza("invite", {"code": group.invite_code}), by)
+
+    def delete(self, group: Group, author: Account) -> None:
+        """The group is no more."""
+        self._tell(group, author, Stanza("delete", {"reason": "admin"}), None)
+        del self.groups[group.jid.user]
 
     def leave(self, group: Group, member: Account, *, by: Device | None = None) -> None:
         self._tell(group, member, parent("remove", [participant(member)]), by)
@@ -143,7 +155,7 @@ class Groups:
             if not group.is_admin(me):
                 raise IqRefused(401, "not-authorized")
             if iq.get("type") == "set":
-                group.invite_code = secrets.token_urlsafe(16)
+                self.renew_link(group, me, by=device)
             return [Stanza("invite", {"code": group.invite_code})]
         self.change(group, me, asked, by=device)
         if asked.tag in _MEMBER_CHANGES:

@@ -1,5 +1,6 @@
 """WhatsApp's media host: takes encrypted files and gives them back. The virtual phones encrypt and decrypt here too."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -62,6 +63,7 @@ class MediaHost:
         if request.method == "POST" and request.path.startswith(UPLOAD_PATH):
             return self._upload(request)
         if request.method == "GET":
+            await asyncio.sleep(self._faults.download_delay_s)
             return self._download(request)
         return Answer(405)
 

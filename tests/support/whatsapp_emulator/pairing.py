@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import secrets
 from dataclasses import dataclass
 
@@ -25,6 +26,14 @@ from tests.support.whatsapp_emulator.stanza import Stanza, Value, leaf, parent
 ACCOUNT_SIGNATURE = b"\x06\x00"
 CODE_ITERATIONS = 2 << 16  # of PBKDF2, as the client does them
 CONFIRM_TIMEOUT_S = 15.0
+PASSKEY_OPTIONS = {
+    "challenge": "ZW11bGF0b3I",
+    "timeout": 60000,
+    "rpId": "whatsapp.com",
+    "allowCredentials": [],
+    "userVerification": "required",
+}
+"""What a browser would be asked by (WebAuthn, PublicKeyCredentialRequestOptions)."""
 
 
 class PairingFailed(Exception):
@@ -92,6 +101,16 @@ class Pairing:
             raise PairingFailed("no connected device shows this QR code")
         account = self._directory.account(phone, name)
         return await self._link(offer, account, base64.b64decode(identity), base64.b64decode(secret), business)
+
+    def want_passkey(self, qr: str) -> None:
+        """Ask the device that shows this QR code for a passkey, instead of linking it. Raises PairingFailed."""
+        reference = qr.rpartition("#")[2].partition(",")[0]
+        offer = next((offer for offer in self._offers.values() if reference in offer.references), None)
+        if offer is None:
+            raise PairingFailed("no connected device shows this QR code")
+        options = leaf("passkey_request_options", json.dumps(PASSKEY_OPTIONS).encode())
+        attributes: dict[str, Value] = {"from": SERVER, "type": "passkey_prologue_request", "t": now()}
+        offer.connection.send(Stanza("notification", attributes | {"id": self._post.new_id()}, [options]))
 
     # --- phone code -------------------------------------------------------------------------------------------------
 

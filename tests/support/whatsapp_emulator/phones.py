@@ -163,7 +163,7 @@ class Phones:
 
     async def say(self, phone: Account, saying: contents.Saying) -> list[str]:
         """Send what the control API asks for; the messages' ids. Raises KeyError or ValueError."""
-        to = self._address(saying.to)
+        to = self.address(saying.to)
         ids = []
         for number in range(saying.count):
             message = contents.message_of(saying, number, self._media)
@@ -225,24 +225,8 @@ class Phones:
             self._remember_said(message_id, Said(device.account.lid, shared, "peer"))
             self._send_to_device(device.account, device, message_id, shared, "peer")
 
-    def type(self, phone: Account, to: Account, *, is_typing: bool, is_voice: bool = False) -> None:
-        """Show linked devices that the phone's owner writes or records, or no longer does."""
-        state = Stanza("composing" if is_typing else "paused", {"media": "audio" if is_voice else None})
-        for device in to.devices.values():
-            self._post.hand_over(device, Stanza("chatstate", {"from": phone.lid}, [state]))
-
-    def call(self, phone: Account, to: Account) -> str:
-        """Let linked devices ring; the call's id."""
-        call_id = secrets.token_hex(16).upper()
-        caller: dict[str, Value] = {"call-id": call_id, "call-creator": phone.lid, "caller_pn": phone.pn}
-        offer = Stanza("offer", caller, [Stanza("audio", {"enc": "opus", "rate": "16000"})])
-        for device in to.devices.values():
-            attributes: dict[str, Value] = {"from": phone.lid, "id": self._post.new_id(), "t": now()}
-            attributes |= {"platform": "android", "version": "2.26.1"}
-            self._post.hand_over(device, Stanza("call", attributes, [offer]))
-        return call_id
-
-    def _address(self, name: str) -> Jid:
+    def address(self, name: str) -> Jid:
+        """The JID of a number or a group. Raises KeyError."""
         if "@" in name and (jid := Jid.parse(name)).is_group:
             return jid
         return self._directory.named(name).lid

@@ -1,4 +1,4 @@
-"""What clients send to others: messages, receipts, typing, presence, calls. It goes to linked devices and to phones."""
+"""What clients send to others: messages and receipts. They go to linked devices and to phones."""
 
 import asyncio
 
@@ -170,39 +170,6 @@ class Relay:
         for receiver in [r for r in receivers if kind != "retry" or r.number == author.device]:
             if receiver is not device:
                 self._post.deliver(receiver, Stanza("receipt", attributes, stanza.content))
-
-    # --- the rest ---------------------------------------------------------------------------------------------------
-
-    def chat_state(self, connection: Connection, stanza: Stanza) -> None:
-        device, to = connection.owner, stanza.jid("to")
-        state = stanza.children[0]
-        self._journal.record("typing.sent", device=device.name, to=str(to), state=state.tag, media=state.get("media"))
-        group = self._groups.find(to)
-        if group is not None:
-            attributes: dict[str, Value] = {"from": group.jid, "participant": device.account.lid}
-            receivers = group.devices()
-        else:
-            attributes = {"from": device.account.lid}
-            account = self._directory.find(to)
-            receivers = list(account.devices.values()) if account else []
-        for receiver in receivers:
-            if receiver.account is not device.account:
-                self._post.hand_over(receiver, Stanza("chatstate", attributes, stanza.content))
-
-    def presence(self, connection: Connection, stanza: Stanza) -> None:
-        device, kind = connection.owner, stanza.get("type")
-        if kind == "subscribe":
-            connection.send(Stanza("presence", {"from": stanza.jid("to").account}))
-            return
-        if stanza.get("name"):
-            device.account.name = stanza.get("name") or ""
-        self._journal.record("presence.sent", device=device.name, type=kind)
-
-    def call(self, connection: Connection, stanza: Stanza) -> None:
-        act = stanza.children[0]
-        self._journal.record(f"call.{act.tag}", device=connection.owner.name, call=act.get("call-id"))
-        attributes: dict[str, Value] = {"class": "call", "from": stanza.jid("to"), "id": stanza.get("id")}
-        connection.send(Stanza("ack", attributes | {"type": act.tag}))
 
 
 def _common(sender: Device, stanza: Stanza) -> dict[str, Value]:

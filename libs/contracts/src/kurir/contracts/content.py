@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from kurir.contracts.states import Reason
+
 Kind = Literal[
     "text",
     "image",
@@ -25,13 +27,17 @@ Kind = Literal[
 
 
 class Media(Struct, frozen=True, kw_only=True):
-    """Bytes in the media store: `object` is `<tenant>/<id>`, `size` in bytes, `sha256` in lower-case hex."""
+    """Bytes in the media store: `object` is `<tenant>/<id>`, `size` in bytes, `sha256` in lower-case hex.
+
+    Of a received file that was not kept `object` is empty and `missing` says why; the rest is what the sender says.
+    """
 
     object: str
     mimetype: str
     size: int
     sha256: str
     file_name: str | None = None
+    missing: Reason | None = None
 
 
 class LinkPreview(Struct, frozen=True, kw_only=True):

@@ -7,13 +7,14 @@ stream, in every webhook attempt and in the audit log, and it is the Nats-Msg-Id
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
 from kurir.contracts.commands import Priority
-from kurir.contracts.content import Address, Content, Quote
+from kurir.contracts.content import Address, Content, Media, Quote
+from kurir.contracts.groups import GroupMember
 from kurir.contracts.states import ConnectionState, MessageStatus, Reason
 
 When = Annotated[datetime, Meta(tz=True)]
@@ -34,11 +35,13 @@ class ConnectionUpdate(Event, frozen=True, kw_only=True, tag="connection.update"
     """The session of a device changed its state.
 
     With state `qr`, `qr` is the text to show as a QR code until `qr_expires_at`; with `pairing_code` the code to type.
+    `code` is WhatsApp's own number for the reason, where it gave one: 401, 402, 403, 405, 503, ….
     """
 
     state: ConnectionState
     reason: Reason | None = None
     detail: str | None = None
+    code: int | None = None
     qr: str | None = None
     qr_expires_at: When | None = None
     pairing_code: str | None = None
@@ -63,6 +66,21 @@ class MessageUpserted(Event, frozen=True, kw_only=True, tag="messages.upsert"):
     push_name: str | None = None
     quote: Quote | None = None
     mentions: tuple[str, ...] = ()
+
+
+class MediaFailed(Event, frozen=True, kw_only=True, tag="messages.media.failed"):
+    """The file of a received message was not kept. The message itself is told by messages.upsert, just before.
+
+    `media` is what the sender says of the file: `size` in bytes, `sha256` of the file that should have come.
+    """
+
+    message_id: str
+    whatsapp_id: str
+    chat: Address
+    sender: Address
+    media: Media
+    reason: Reason
+    detail: str | None = None
 
 
 class MessageQueued(Event, frozen=True, kw_only=True, tag="send.message.queued"):
@@ -102,12 +120,110 @@ class MessageStatusChanged(Event, frozen=True, kw_only=True, tag="send.message.s
     recipient: Address | None = None
 
 
-AnyEvent = ConnectionUpdate | MessageUpserted | MessageQueued | MessageSending | MessageStatusChanged
+class PresenceUpdated(Event, frozen=True, kw_only=True, tag="presence.update"):
+    """Somebody is online (`available`) or not, or is typing, recording or no longer so in a chat.
 
-EVENT_TYPES: dict[str, type[Event]] = {
-    str(struct.__struct_config__.tag): struct
-    for struct in (ConnectionUpdate, MessageUpserted, MessageQueued, MessageSending, MessageStatusChanged)
-}
+    Perishable: told only while nothing more important waits, and not kept in the history. WhatsApp tells it to
+    devices that are online themselves, and who is online only of people whose presence is watched.
+    """
+
+    chat: Address
+    sender: Address
+    presence: Literal["available", "unavailable", "composing", "recording", "paused"]
+    last_seen: When | None = None
+
+
+class CallUpdated(Event, frozen=True, kw_only=True, tag="call.update"):
+    """Somebody calls, or a call was taken or ended; `chat` is the group of a group call, else the caller.
+
+    `accepted` and `rejected` happened on another of the account's devices, or at the other end. `missed`: it rang until
+    WhatsApp gave up. `ended`: hung up, which without an `accepted` before means that nobody had answered.
+    `reason` is WhatsApp's word for why a call ended.
+    """
+
+    call_id: str
+    chat: Address
+    sender: Address
+    state: Literal["offered", "accepted", "rejected", "missed", "ended"]
+    is_video: bool = False
+    is_group: bool = False
+    reason: str | None = None
+
+
+class GroupUpserted(Event, frozen=True, kw_only=True, tag="groups.upsert"):
+    """The device is in a group from now on: it was added, joined, or made the group. `reason` is WhatsApp's word."""
+
+    chat: Address
+    subject: str
+    description: str | None = None
+    owner: Address | None = None
+    created_at: When | None = None
+    members: tuple[GroupMember, ...] = ()
+    is_announce: bool = False
+    is_locked: bool = False
+    author: Address | None = None
+    reason: str | None = None
+
+
+class GroupUpdated(Event, frozen=True, kw_only=True, tag="groups.update"):
+    """A group was changed by `author`; what is absent stayed as it was.
+
+    An empty `description` was removed. `is_announce`: only admins write; `is_locked`: only admins change subject and
+    description. Messages disappear after `ephemeral_s` seconds, 0 says that they stay. `is_deleted`: it is no more.
+    """
+
+    chat: Address
+    author: Address | None = None
+    subject: str | None = None
+    description: str | None = None
+    is_announce: bool | None = None
+    is_locked: bool | None = None
+    ephemeral_s: int | None = None
+    invite_link: str | None = None
+    picture: Literal["changed", "removed"] | None = None
+    is_deleted: bool | None = None
+
+
+class GroupMembersChanged(Event, frozen=True, kw_only=True, tag="group-participants.update"):
+    """Members came, went or got another role: by `author`, or by themselves (`join`, `leave`).
+
+    `includes_me` says that the device's own account is among them; `reason` is WhatsApp's word.
+    """
+
+    chat: Address
+    action: Literal["add", "remove", "promote", "demote", "join", "leave"]
+    participants: tuple[Address, ...]
+    author: Address | None = None
+    includes_me: bool = False
+    reason: str | None = None
+
+
+class ContactUpdated(Event, frozen=True, kw_only=True, tag="contacts.update"):
+    """A person changed or removed the profile picture, or the device's own account did on another device."""
+
+    contact: Address
+    picture: Literal["changed", "removed"]
+
+
+AnyEvent = (
+    ConnectionUpdate
+    | MessageUpserted
+    | MediaFailed
+    | MessageQueued
+    | MessageSending
+    | MessageStatusChanged
+    | PresenceUpdated
+    | CallUpdated
+    | GroupUpserted
+    | GroupUpdated
+    | GroupMembersChanged
+    | ContactUpdated
+)
+
+EVENT_TYPES: dict[str, type[Event]] = {str(struct.__struct_config__.tag): struct for struct in get_args(AnyEvent)}
+
+PERISHABLE_TYPES = frozenset({"presence.update"})
+"""True for a moment: not kept in the history, and no webhook hears of them that does not ask by name."""
 
 _decoders = {type_: msgspec.json.Decoder(struct) for type_, struct in EVENT_TYPES.items()}
 

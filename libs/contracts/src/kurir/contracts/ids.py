@@ -82,6 +82,11 @@ def inbound_message_id(device: str, chat: str, sender: str, whatsapp_id: str) ->
     return "in" + _digest(device, chat, sender, whatsapp_id)
 
 
+def observed_event_id(kind: str, device: str, *parts: str) -> str:
+    """The id of something that a device saw, equal in every report of it; `parts` say what it was."""
+    return f"{kind}-{_digest(device, *parts)}"
+
+
 def delivery_id(event_id: str, endpoint: str) -> str:
     """The id of one event for one endpoint; replays of it keep the id and raise the generation."""
     return f"{event_id}:{endpoint}"

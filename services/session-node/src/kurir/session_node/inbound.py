@@ -1,29 +1,21 @@
 """From what an engine observed to events: connection changes, received messages, receipts.
 
 The event ids are computed from what they are about, so that an observation that is repeated is stored once.
-Media of received messages goes to the media store first; if that fails, the message is reported without its bytes.
 """
 
-import asyncio
 from datetime import UTC, datetime
 
 import msgspec
-import structlog
 
 from kurir.contracts import content as contents
 from kurir.contracts import ids
-from kurir.contracts.content import Content, Media
-from kurir.contracts.events import ConnectionUpdate, MessageStatusChanged, MessageUpserted
+from kurir.contracts.content import Content
+from kurir.contracts.events import ConnectionUpdate, MediaFailed, MessageStatusChanged, MessageUpserted
 from kurir.contracts.records import Session
 from kurir.contracts.states import MessageStatus
-from kurir.runtime.broker import PublishError
-from kurir.runtime.objects import ObjectStore, StoreUnavailable, TooLarge, object_name
-from kurir.session_node.engines.engine import Attachment, MediaFailed, ReceiptSeen, Received, StateChanged
+from kurir.session_node.engines.engine import ReceiptSeen, Received, StateChanged
+from kurir.session_node.inbound_media import Missing
 from kurir.session_node.receipts import SentMessage
-
-log = structlog.get_logger(__name__)
-
-MEDIA_TIMEOUT_S = 120.0  # a slow download holds what the device receives after it, but not for longer
 
 
 def connection_event(record: Session, change: StateChanged) -> ConnectionUpdate:
@@ -36,6 +28,7 @@ def connection_event(record: Session, change: StateChanged) -> ConnectionUpdate:
         state=record.state,
         reason=record.reason,
         detail=change.detail,
+        code=change.code,
         qr=record.qr,
         qr_expires_at=record.qr_expires_at,
         pairing_code=record.pairing_code,
@@ -89,6 +82,25 @@ def message_event(tenant: str, device: str, received: Received, content: Content
     )
 
 
+def media_failed_event(told: MessageUpserted, missing: Missing) -> MediaFailed:
+    """The event of a file that was not kept, of the message that was just told."""
+    media = contents.media_of(told.content)
+    assert media is not None, "only media can be missing"
+    return MediaFailed(
+        id=ids.status_event_id(told.message_id, "media-failed"),
+        tenant=told.tenant,
+        device=told.device,
+        at=told.at,
+        message_id=told.message_id,
+        whatsapp_id=told.whatsapp_id,
+        chat=told.chat,
+        sender=told.sender,
+        media=media,
+        reason=missing.reason,
+        detail=missing.detail,
+    )
+
+
 def receipt_event(
     tenant: str, device: str, seen: ReceiptSeen, status: MessageStatus, whatsapp_id: str, message: SentMessage
 ) -> MessageStatusChanged:
@@ -105,25 +117,3 @@ def receipt_event(
         whatsapp_id=whatsapp_id,
         recipient=seen.sender,
     )
-
-
-async def stored_content(media: ObjectStore, tenant: str, device: str, received: Received, max_bytes: int) -> Content:
-    """The received content with its media in the store; as it came when that is not possible (logged)."""
-    attachment, described = received.attachment, contents.media_of(received.content)
-    if attachment is None or described is None:
-        return received.content
-    try:
-        async with asyncio.timeout(MEDIA_TIMEOUT_S):
-            kept = await _store(media, tenant, attachment, described, max_bytes)
-    except (MediaFailed, TooLarge, PublishError, StoreUnavailable, TimeoutError) as error:
-        log.warning("inbound.media_not_stored", device=device, whatsapp_id=received.whatsapp_id, error=repr(error))
-        return received.content
-    return msgspec.structs.replace(received.content, media=kept)
-
-
-async def _store(media: ObjectStore, tenant: str, attachment: Attachment, described: Media, max_bytes: int) -> Media:
-    name = object_name(tenant, ids.short_id("md"))
-    info = await media.put_stream(
-        name, attachment.chunks(), max_bytes=max_bytes, headers={"Content-Type": attachment.mimetype}
-    )
-    return msgspec.structs.replace(described, object=name, size=info.size, sha256=info.sha256)

@@ -42,6 +42,9 @@ class Meters:
         self.observations_dropped = metrics.counter(
             "kurir_observations_dropped_total", "What an engine reported while no more could be kept"
         )
+        self.presence_dropped = metrics.counter(
+            "kurir_presence_dropped_total", "Presence that was let go because more important reports waited"
+        )
         self.connection_changes = metrics.counter(
             "kurir_connection_changes_total", "Connection changes by the state reached", state=get_args(ConnectionState)
         )

@@ -2,7 +2,7 @@
 
 Guarantees: a report is entered before the engine's call returns, held in memory until the stream has it, and overtaken
 by none. A report that cannot be told is logged and silences no other. Past WAITING_LIMIT the session is to stop
-listening; past DROP_LIMIT what is reported is lost, counted and logged.
+listening; past DROP_LIMIT what is reported is lost, counted and logged. Presence is let go much earlier, and counted.
 """
 
 import asyncio
@@ -19,8 +19,11 @@ from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import PublishError, PublishRefused
 from kurir.session_node.engines.engine import CaughtUp, ReceiptSeen, Received
+from kurir.session_node.engines.observations import PresenceSeen, Seen
 from kurir.session_node.event_log import EventLog
-from kurir.session_node.inbound import message_event, receipt_event, stored_content
+from kurir.session_node.inbound import media_failed_event, message_event, receipt_event
+from kurir.session_node.inbound_media import keep_media
+from kurir.session_node.observed import observed_event
 from kurir.session_node.overdue import Overdue, undelivered
 from kurir.session_node.receipts import LOOK_BACK_EVENTS, LOOK_BACK_S, SentMessages
 from kurir.session_node.shared import Shared
@@ -31,6 +34,7 @@ log = structlog.get_logger(__name__)
 WAITING_LIMIT = 5_000  # reports, about 1 kB each; at 1,000 messages/s of one device five seconds without the stream
 DROP_LIMIT = 2 * WAITING_LIMIT  # what an engine that is being closed may still bring
 BATCH = 256
+PERISHABLE_LIMIT = BATCH  # more than one batch behind, who types now is old news and only holds up what is not
 SEND_WAIT_S = 5.0  # engines tell of a receipt after its send has returned; then its outcome is stored in milliseconds
 LOOK_BACK_PAUSE_S = 0.5
 
@@ -39,7 +43,7 @@ class _Look:
     """Time to see which messages have got no receipt."""
 
 
-Report = ConnectionUpdate | Received | ReceiptSeen | CaughtUp | _Look
+Report = ConnectionUpdate | Received | ReceiptSeen | CaughtUp | Seen | _Look
 
 
 class Reports:
@@ -74,8 +78,11 @@ class Reports:
         """How many reports are not stored yet and not being stored."""
         return len(self._waiting)
 
-    def take(self, report: Received | ReceiptSeen | CaughtUp) -> None:
+    def take(self, report: Received | ReceiptSeen | CaughtUp | Seen) -> None:
         """Have it told after all that was taken before; returns at once."""
+        if isinstance(report, PresenceSeen) and len(self._waiting) >= PERISHABLE_LIMIT:
+            self._shared.meters.presence_dropped.add()
+            return
         if len(self._waiting) >= DROP_LIMIT:
             self._shared.meters.observations_dropped.add()
             log.error("session.observation_dropped", device=self._device, waiting=len(self._waiting))
@@ -140,10 +147,16 @@ class Reports:
             return [report]
         if isinstance(report, ReceiptSeen):
             return await self._receipts(report)
-        content = await stored_content(
-            self._shared.media, self._tenant, self._device, report, self._shared.inbound_media_max_bytes
+        if not isinstance(report, Received):
+            return [observed_event(self._tenant, self._device, report)]
+        content, missing = await keep_media(
+            self._shared.media, self._tenant, report, self._shared.inbound_media_max_bytes
         )
-        return [message_event(self._tenant, self._device, report, content)]
+        told = message_event(self._tenant, self._device, report, content)
+        if missing is None:
+            return [told]
+        log.warning("inbound.media_missing", device=self._device, message_id=told.message_id, **missing._asdict())
+        return [told, media_failed_event(told, missing)]
 
     async def _receipts(self, seen: ReceiptSeen) -> list[Event]:
         found: list[Event] = []

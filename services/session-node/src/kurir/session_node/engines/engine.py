@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kurir.contracts.content import Address, Content, Media, Quote
 from kurir.contracts.states import ConnectionState, Reason
+from kurir.session_node.engines.observations import Seen
 
 Capability = Literal[
     "pair_qr",
@@ -51,18 +52,20 @@ class SessionSpec(Struct, frozen=True, kw_only=True):
     name: str
     jid: str | None = None
     pair_phone: str | None = None
-
     proxy: str | None = None
+
 
 class StateChanged(Struct, frozen=True, kw_only=True):
     """The connection changed. `state` connected carries who it is; qr and pairing_code carry what to show.
 
-    A state of logged_out, banned, replaced or outdated ends the session: the engine does not retry by itself.
+    A state of logged_out, banned, replaced, outdated or passkey_required ends the session: the engine does not retry
+    by itself. `code` is WhatsApp's own number for the reason, where it gave one.
     """
 
     state: ConnectionState
     reason: Reason | None = None
     detail: str | None = None
+    code: int | None = None
     qr: str | None = None
     qr_expires_at: datetime | None = None
     pairing_code: str | None = None
@@ -118,7 +121,7 @@ class CaughtUp(Struct, frozen=True, kw_only=True):
     """All that waited at WhatsApp while the device was away has been reported, receipts too."""
 
 
-Observation = StateChanged | Received | ReceiptSeen | CaughtUp
+Observation = StateChanged | Received | ReceiptSeen | CaughtUp | Seen
 
 Report = Callable[[Observation], None]
 """Called on the event loop, in the order of what happened; must not block and must not raise."""

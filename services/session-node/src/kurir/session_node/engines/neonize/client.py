@@ -47,6 +47,7 @@ from kurir.session_node.engines.neonize.sending import (
     Sender,
     Transfers,
 )
+from kurir.session_node.engines.neonize.telling import LOOK_UP_S, Telling
 from kurir.session_node.engines.neonize.way_out import NoWayOut, WayOut, reason_not_opened
 from kurir.session_node.engines.neonize.workers import Workers
 
@@ -210,8 +211,10 @@ class NeonizeSession:
         self._was_connected = False
         self._store_is_lost = False
         self._over = False
+        self._refusal_code: int | None = None
         self._me = StateChanged(state="connected")
         self._people = AddressBook()
+        self._telling = Telling(report, self._people, self._number_of)
         self._quiet = Quiet()
         self._sender = Sender(
             engine.library,
@@ -257,12 +260,13 @@ class NeonizeSession:
         try:
             answer = await self._require_link().call(self._engine.library.download, message, timeout_s=MEDIA_TIMEOUT_S)
         except NotConnected as error:
-            raise MediaFailed("device_offline", "the device is not connected") from error
+            # While the connection is restored it may be asked for again; a session that is over will never have it.
+            raise MediaFailed("media_fetch_failed" if self._over else "device_offline", "not connected") from error
         except TimeoutError as error:
-            raise MediaFailed("media_fetch_failed", "the download took too long") from error
+            raise MediaFailed("media_timeout", "the download took too long") from error
         data, error_text = from_whatsapp.downloaded(answer)
         if error_text:
-            raise MediaFailed("media_fetch_failed", error_text)
+            raise MediaFailed(from_whatsapp.download_failure(error_text), error_text)
         return data
 
     # --- ending -----------------------------------------------------------------------------------------------------
@@ -282,6 +286,7 @@ class NeonizeSession:
 
     async def close(self) -> None:
         """Close the connection and keep the pairing. Idempotent."""
+        self._telling.flush()
         self._over = True
         self._connected = False
         if self._task is not None and not self._task.done():
@@ -380,7 +385,7 @@ class NeonizeSession:
         except NoWayOut as error:
             return StateChanged(state="disconnected", reason=error.reason, detail=str(error))
         over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._link_is_over, self._store_is_lost = over, False
+        self._link_is_over, self._store_is_lost, self._refusal_code = over, False, None
         link = self._link = Link(self._engine.library, self._engine.workers, self._engine.gate, opening, self._hear)
         link.ended.add_done_callback(partial(_pass_on, over))
         self._be_patient()
@@ -392,7 +397,12 @@ class NeonizeSession:
         finally:
             self._lose()
             await asyncio.shield(self._engine.leave(self.key, link))
-        return StateChanged(state="disconnected", reason=self._reason_for(why), detail=mask_url_password(why))
+        return StateChanged(
+            state="disconnected",
+            reason=self._reason_for(why),
+            detail=mask_url_password(why),
+            code=self._refusal_code,
+        )
 
     def _reason_for(self, why: str) -> Reason:
         if self._store_is_lost:
@@ -446,11 +456,15 @@ class NeonizeSession:
         elif kind in (lib.DISCONNECTED, lib.KEEPALIVE_TIMEOUT):
             self._drop("no answer to keepalives" if kind == lib.KEEPALIVE_TIMEOUT else None)
         elif kind == lib.CONNECT_FAILURE:
-            self._finish_link(from_whatsapp.connect_failure(data))
+            why, self._refusal_code = from_whatsapp.connect_failure(data)
+            self._finish_link(why)
         else:
             final = from_whatsapp.final_state(kind, data, datetime.now(UTC))
             if final is not None:
                 self._end(final)
+                return
+            for seen in from_whatsapp.seen(kind, data, self._own_jids()):
+                self._tell(seen)
 
     def _gain(self) -> None:
         self._stop_waiting()
@@ -494,7 +508,16 @@ class NeonizeSession:
 
     def _tell(self, observation: Observation) -> None:
         if not self._over:
-            self._report(observation)
+            self._telling.tell(observation)
+
+    async def _number_of(self, hidden: str) -> str | None:
+        from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp
+
+        jid = to_whatsapp.jid(hidden).SerializeToString()
+        answer = await self._require_link().call(
+            self._engine.library.ask, "GetPNFromLID", (jid, len(jid)), timeout_s=LOOK_UP_S
+        )
+        return from_whatsapp.number_of(answer)
 
 
 def _pass_on(link_is_over: "asyncio.Future[str]", ended: "asyncio.Future[str]") -> None:
@@ -515,7 +538,7 @@ class NeonizeAttachment:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         if (self.size or 0) > MAX_MEDIA_BYTES:
-            raise MediaFailed("media_refused", f"{self.size} bytes are more than {MAX_MEDIA_BYTES}")
+            raise MediaFailed("media_too_large", f"{self.size} bytes are more than {MAX_MEDIA_BYTES}")
         async with self._session.transfers.room(self.size or MAX_MEDIA_BYTES):
             data = await self._session.fetch(self._message)
             for start in range(0, len(data), CHUNK_BYTES):

@@ -2,20 +2,17 @@
 
 import re
 from datetime import UTC, datetime
-from typing import Any
 
 from neonize.proto import Neonize_pb2 as neonize
 
-from kurir.contracts.content import Address
 from kurir.contracts.states import Reason
 from kurir.session_node.engines.engine import NotConnected, SendFailed
-from kurir.session_node.engines.neonize.from_whatsapp import address, jid_text, moment, send_failure
+from kurir.session_node.engines.neonize.from_whatsapp import address, jid_text, send_failure
+from kurir.session_node.engines.neonize.from_whatsapp.groups import group_of, member_address
 from kurir.session_node.engines.requests import (
     Group,
-    GroupMember,
     KnownContact,
     MemberChanged,
-    MemberRole,
     NumberCheck,
     Picture,
     RequestFailed,
@@ -91,21 +88,21 @@ def groups(answer: bytes) -> tuple[Group, ...]:
     """Raises RequestFailed or NotConnected."""
     result = neonize.GetJoinedGroupsReturnFunction.FromString(answer)
     require_done(result.Error)
-    return tuple(map(_group, result.Group))
+    return tuple(map(group_of, result.Group))
 
 
 def group(answer: bytes) -> Group:
     """Raises RequestFailed or NotConnected."""
     result = neonize.GetGroupInfoReturnFunction.FromString(answer)
     require_done(result.Error)
-    return _group(result.GroupInfo)
+    return group_of(result.GroupInfo)
 
 
 def members_changed(answer: bytes) -> tuple[MemberChanged, ...]:
     """Raises RequestFailed or NotConnected."""
     result = neonize.UpdateGroupParticipantsReturnFunction.FromString(answer)
     require_done(result.Error)
-    return tuple(MemberChanged(address=_member_address(each), error=each.Error or None) for each in result.participants)
+    return tuple(MemberChanged(address=member_address(each), error=each.Error or None) for each in result.participants)
 
 
 def joined_group(answer: bytes) -> str:
@@ -120,24 +117,3 @@ def invite_link(answer: bytes) -> str:
     result = neonize.GetGroupInviteLinkReturnFunction.FromString(answer)
     require_done(result.Error)
     return str(result.InviteLink)
-
-
-def _group(info: Any) -> Group:
-    return Group(
-        jid=jid_text(info.JID),
-        subject=info.GroupName.Name,
-        description=info.GroupTopic.Topic or None,
-        owner=address(info.OwnerJID, info.OwnerPN) if info.OwnerJID.User else None,
-        created_at=moment(int(info.GroupCreated)) if info.GroupCreated > 0 else None,
-        members=tuple(GroupMember(address=_member_address(each), role=_role(each)) for each in info.Participants),
-        is_announce=info.GroupAnnounce.IsAnnounce,
-        is_locked=info.GroupLocked.isLocked,
-    )
-
-
-def _role(member: Any) -> MemberRole:
-    return "owner" if member.IsSuperAdmin else "admin" if member.IsAdmin else "member"
-
-
-def _member_address(member: Any) -> Address:
-    return address(member.JID, member.LID if member.JID.Server == "s.whatsapp.net" else member.PhoneNumber)

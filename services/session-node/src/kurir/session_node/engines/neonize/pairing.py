@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from kurir.contracts.states import Reason
+from kurir.contracts.states import ConnectionState, Reason
 from kurir.session_node.engines.engine import StateChanged
 
 FIRST_CODE_S = 60.0  # WhatsApp's own times: six codes, 160 s in all
@@ -51,9 +51,10 @@ class PairingFailed(Exception):
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.state = StateChanged(
-            state="outdated" if reason == "client_outdated" else "disconnected", reason=reason, detail=detail
-        )
+        self.state = StateChanged(state=_STATES.get(reason, "disconnected"), reason=reason, detail=detail)
+
+
+_STATES: dict[Reason, ConnectionState] = {"client_outdated": "outdated", "passkey_required": "passkey_required"}
 
 
 async def pair(order: PairingOrder, report: Callable[[StateChanged], None], hear: Callable[[int, bytes], None]) -> str:

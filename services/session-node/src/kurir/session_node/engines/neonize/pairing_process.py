@@ -22,8 +22,13 @@ SETTLE_S = 15.0  # for the phone's first words; a phone in a tunnel says them to
 LOOK_AGAIN_S = 0.1
 FORWARDED = frozenset({library.MESSAGE, library.RECEIPT})
 
-_REASONS: dict[str, Reason] = {"timeout": "qr_timeout", "err-client-outdated": "client_outdated"}
-"""What whatsmeow's QR channel says when it ends (qrchan.go), where we have a word of our own for it."""
+_REASONS: dict[str, Reason] = {
+    "timeout": "qr_timeout",
+    "err-client-outdated": "client_outdated",
+    # Not the channel's end, but the end for us: the library offers no way to answer with a passkey.
+    "passkey-request": "passkey_required",
+}
+"""What whatsmeow's QR channel says besides codes (qrchan.go), where we have a word of our own for it."""
 
 
 class Pairing:
