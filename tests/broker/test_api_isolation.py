@@ -36,6 +36,14 @@ def body_for(path: str) -> dict[str, Any] | None:
         "/devices/{deviceId}": {"name": "mine now"},
         "/webhooks/{webhookId}": {"active": False},
         "/tenants/{tenantId}": {"name": "mine now"},
+        "/devices/{deviceId}/groups": {"subject": "Office"},
+        "/devices/{deviceId}/groups/join": {"link": "https://chat.whatsapp.com/AbCdEfGhIjKl"},
+        "/devices/{deviceId}/groups/{groupId}/members": {"change": "add", "members": ["6281234567890"]},
+        "/devices/{deviceId}/groups/{groupId}/subject": {"subject": "mine now"},
+        "/devices/{deviceId}/groups/{groupId}/description": {"description": "mine now"},
+        "/devices/{deviceId}/numbers/check": {"numbers": ["6281234567890"]},
+        "/devices/{deviceId}/presence": {"presence": "online"},
+        "/devices/{deviceId}/chats/{chatId}/read": {"messageIds": ["3A01"]},
     }
     return bodies.get(path)
 
@@ -67,6 +75,9 @@ async def things_of(owner: Client, api: Api, mongo: Mongo) -> dict[str, str]:
         "{mediaId}": "file-1",
         "{tenantId}": owner.id,
         "{keyId}": "key_1",
+        "{groupId}": "120363041234567890@g.us",
+        "{chatId}": "6281234567890",
+        "{contactId}": "6281234567890",
     }
 
 

@@ -122,11 +122,14 @@ class ChangeMembers(Question[MembersChanged], frozen=True, kw_only=True):
     members: tuple[str, ...]
 
 
-class InviteLink(Question[InviteLinkShown], frozen=True, kw_only=True):
-    """`renew` makes the former link invalid."""
+class ShowInviteLink(Question[InviteLinkShown], frozen=True, kw_only=True):
+    group: str
+
+
+class RenewInviteLink(Question[InviteLinkShown], frozen=True, kw_only=True):
+    """Makes another link; the former one leads nowhere then."""
 
     group: str
-    renew: bool = False
 
 
 class SetSubject(Question[Done], frozen=True, kw_only=True):
@@ -213,7 +216,8 @@ _ALL = (
     Method("groups.info", ShowGroup, Group, False, "One group with its members."),
     Method("groups.create", CreateGroup, Group, True, "Make a group."),
     Method("groups.members.change", ChangeMembers, MembersChanged, True, "Add, remove, promote or demote members."),
-    Method("groups.invite_link", InviteLink, InviteLinkShown, True, "Show or renew a group's invitation link."),
+    Method("groups.invite_link", ShowInviteLink, InviteLinkShown, False, "The link by which others join a group."),
+    Method("groups.invite_link.renew", RenewInviteLink, InviteLinkShown, True, "Make another invitation link."),
     Method("groups.subject", SetSubject, Done, True, "Rename a group."),
     Method("groups.description", SetDescription, Done, True, "Describe a group."),
     Method("groups.leave", LeaveGroup, Done, True, "Leave a group."),

@@ -157,12 +157,14 @@ class Idempotent(Struct, frozen=True, kw_only=True):
     """Bucket `idempotency`, key `<tenant>.<sha256 of the caller's key>`: which message a repeat means.
 
     `accepted` is set after the command was stored; until then a repeat publishes again under the same message id.
+    `answer` is what was answered, as JSON, where that is not made of this record: a repeat is answered by it.
     """
 
     message_id: str
     body_digest: str
     at: When
     accepted: bool = False
+    answer: str | None = None
 
 
 class Holder(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,11 @@ from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from kurir.api.account import routes as account
 from kurir.api.auth import Authenticator, operator_guard, provide_caller, provide_operator, tenant_guard
+from kurir.api.chats import routes as chats
+from kurir.api.contacts import routes as contacts
 from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
+from kurir.api.groups import routes as groups
 from kurir.api.live import routes as live
 from kurir.api.media import routes as media
 from kurir.api.messages import routes as messages
@@ -28,12 +31,21 @@ from kurir.runtime.http_server import HttpServer
 from kurir.runtime.service import Lifetime
 
 MAX_BODY_BYTES = 1024 * 1024  # of everything but files, which have limits of their own
-GRACE_S = 10.0  # for requests in flight; the longest waits 5 s for the bus
+GRACE_S = 10.0  # for requests in flight; a send waits 5 s for the bus at most, a question that takes longer is cut off
 
 
 def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]:
     """Everything that OpenAPI knows, except for the hot path of `messages.send`."""
-    tenant = [devices.router(), live.router(), messages.router(), media.router(), webhooks.router()]
+    tenant = [
+        devices.router(),
+        groups.router(),
+        contacts.router(),
+        chats.router(),
+        live.router(),
+        messages.router(),
+        media.router(),
+        webhooks.router(),
+    ]
     return [
         account.router(),
         Router("/", guards=[tenant_guard(authenticator)], route_handlers=tenant),

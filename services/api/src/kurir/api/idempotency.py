@@ -4,6 +4,7 @@ The message id is remembered before the command is published. So a repeat, also 
 and also at the same moment on another replica, publishes under the same id or not at all.
 """
 
+import contextlib
 import hashlib
 
 import msgspec
@@ -24,11 +25,12 @@ _encoder = msgspec.json.Encoder()
 
 
 class Remembered(msgspec.Struct, frozen=True):
-    """What a key stands for; with `record.accepted` there is nothing left to publish."""
+    """What a key stands for; with `record.accepted` there is nothing left to publish. `is_repeat`: it stood before."""
 
     key: str
     record: Idempotent
     revision: int
+    is_repeat: bool
 
 
 class IdempotencyKeys:
@@ -48,19 +50,28 @@ class IdempotencyKeys:
         key = keyvalue.key_of(tenant, hashlib.sha256(caller_key.encode()).hexdigest())
         record = Idempotent(message_id=ids.uuid7(), body_digest=body_digest, at=self._clock.now())
         try:
-            return Remembered(key, record, await keyvalue.create(self._bus, BUCKET, key, _encoder.encode(record)))
+            revision = await keyvalue.create(self._bus, BUCKET, key, _encoder.encode(record))
+            return Remembered(key, record, revision, is_repeat=False)
         except KeyExists:
             stored = await keyvalue.read(self._bus, BUCKET, key)
-        if stored is None:  # ran out at this very moment
+        if stored is None or keyvalue.is_marker(stored.headers):  # ran out, or was forgotten, at this very moment
             return await self.remember(tenant, caller_key, body_digest)
         known = _decoder.decode(stored.data)
         if known.body_digest != body_digest:
             raise Problem("IDEMPOTENCY_CONFLICT", field="Idempotency-Key")
-        return Remembered(key, known, stored.seq)
+        return Remembered(key, known, stored.seq, is_repeat=True)
 
-    async def accepted(self, remembered: Remembered) -> None:
-        """Note that the command is stored. Should this fail, a repeat publishes again under the same id: harmless."""
-        record = msgspec.structs.replace(remembered.record, accepted=True)
+    async def forget(self, remembered: Remembered) -> None:
+        """Nothing came of it: a repeat is a first request again. Raises PublishError."""
+        with contextlib.suppress(RevisionConflict):
+            await keyvalue.delete(self._bus, BUCKET, remembered.key, revision=remembered.revision)
+
+    async def accepted(self, remembered: Remembered, *, answer: str | None = None) -> None:
+        """Note that the command is stored, or what was answered.
+
+        Should this fail, a repeat publishes again under the same id, or asks the owner, who remembers: harmless.
+        """
+        record = msgspec.structs.replace(remembered.record, accepted=True, answer=answer)
         try:
             await keyvalue.put(self._bus, BUCKET, remembered.key, _encoder.encode(record), revision=remembered.revision)
         except (RevisionConflict, PublishError):

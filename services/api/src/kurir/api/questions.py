@@ -18,11 +18,8 @@ _encoder = msgspec.json.Encoder()
 
 
 class Questions:
-    """`timeout_s` is how long an answer is waited for."""
-
-    def __init__(self, bus: Bus, *, timeout_s: float = ASK_TIMEOUT_S) -> None:
+    def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._timeout_s = timeout_s
 
     async def ask(self, question: Question[A]) -> A:
         """The owner's answer.
@@ -35,7 +32,7 @@ class Questions:
             raise BrokerUnavailable("not connected to the message bus", outcome_unknown=False)
         subject = subjects.rpc(partition_of(question.device, subjects.COMMAND_PARTITIONS), method.name)
         try:
-            data = await self._bus.request(subject, _encoder.encode(question), self._timeout_s)
+            data = await self._bus.request(subject, _encoder.encode(question), ASK_TIMEOUT_S)
         except Unreachable as error:
             code: ErrorCode = "OUTCOME_UNKNOWN" if method.changes else "NO_ANSWER"
             raise _later(code if error.outcome_unknown else "SESSION_UNOWNED") from error

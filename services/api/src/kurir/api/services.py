@@ -4,8 +4,11 @@ from msgspec import Struct
 
 from kurir.api.auth import Authenticator
 from kurir.api.changes import Changes
+from kurir.api.chats.service import Chats
+from kurir.api.contacts.service import Contacts
 from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
+from kurir.api.groups.service import Groups
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.live.feed import DeviceFeed
 from kurir.api.media.service import MediaStore
@@ -38,6 +41,9 @@ class Services(Struct, frozen=True):
     tenants: Tenants
     media: MediaStore
     feed: DeviceFeed
+    groups: Groups
+    contacts: Contacts
+    chats: Chats
 
 
 async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Services:
@@ -71,6 +77,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     dispatch = Dispatch(bus, life.clock)
     changes = Changes(bus, life.clock)
     questions = Questions(bus)
+    idempotency = IdempotencyKeys(bus, life.clock)
     device_service = Devices(questions, life.clock, dispatch, changes, devices, sessions, settings.default_engine)
     return Services(
         authenticator=Authenticator(keys, tenants),
@@ -80,11 +87,14 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
             device_service,
             dispatch,
             SendLimit(bus),
-            IdempotencyKeys(bus, life.clock),
+            idempotency,
             MessageHistory(mongo),
         ),
         webhooks=Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard),
         tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
         feed=feed,
+        groups=Groups(device_service, questions, idempotency),
+        contacts=Contacts(device_service, questions),
+        chats=Chats(device_service, questions),
     )

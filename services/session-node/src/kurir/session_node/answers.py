@@ -47,7 +47,8 @@ class Answers:
             "groups.info": Row("groups", _show_group),
             "groups.create": Row("groups", self._create_group),
             "groups.members.change": Row("groups", _change_members),
-            "groups.invite_link": Row("groups", _invite_link),
+            "groups.invite_link": Row("groups", _show_invite_link),
+            "groups.invite_link.renew": Row("groups", _renew_invite_link),
             "groups.subject": Row("groups", _set_subject),
             "groups.description": Row("groups", _set_description),
             "groups.leave": Row("groups", _leave_group),
@@ -138,8 +139,12 @@ async def _change_members(session: HandlesGroups, asked: queries.ChangeMembers) 
     return queries.MembersChanged(members=await session.change_members(asked.group, asked.change, asked.members))
 
 
-async def _invite_link(session: HandlesGroups, asked: queries.InviteLink) -> queries.InviteLinkShown:
-    return queries.InviteLinkShown(link=await session.invite_link(asked.group, asked.renew))
+async def _show_invite_link(session: HandlesGroups, asked: queries.ShowInviteLink) -> queries.InviteLinkShown:
+    return queries.InviteLinkShown(link=await session.invite_link(asked.group, False))
+
+
+async def _renew_invite_link(session: HandlesGroups, asked: queries.RenewInviteLink) -> queries.InviteLinkShown:
+    return queries.InviteLinkShown(link=await session.invite_link(asked.group, True))
 
 
 async def _set_subject(session: HandlesGroups, asked: queries.SetSubject) -> Done:

@@ -46,7 +46,35 @@ _COMMON_ERRORS: dict[int, tuple[ErrorCode, ...]] = {
 
 _UNAVAILABLE: dict[int, tuple[ErrorCode, ...]] = {503: ("SERVICE_UNAVAILABLE",)}
 _HISTORY: dict[int, tuple[ErrorCode, ...]] = {503: ("HISTORY_UNAVAILABLE",)}
+_ASKED: dict[int, tuple[ErrorCode, ...]] = {  # of the device's owner, who asks WhatsApp
+    400: ("VALIDATION_ERROR", "INVALID_JSON", "INVALID_RECIPIENT"),
+    409: ("DEVICE_NOT_CONNECTED",),
+    422: ("REQUEST_REFUSED",),
+    429: ("TOO_MANY_REQUESTS",),
+    501: ("NOT_SUPPORTED",),
+    503: ("SERVICE_UNAVAILABLE", "SESSION_UNOWNED"),
+    504: ("NO_ANSWER",),
+}
+_CHANGED: dict[int, tuple[ErrorCode, ...]] = {**_ASKED, 504: ("OUTCOME_UNKNOWN",)}
+_OF_GROUP: dict[int, tuple[ErrorCode, ...]] = {404: ("DEVICE_NOT_FOUND", "GROUP_NOT_FOUND")}
 _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
+    "listGroups": _ASKED,
+    "createGroup": {**_CHANGED, 409: ("DEVICE_NOT_CONNECTED", "IDEMPOTENCY_CONFLICT")},
+    "joinGroup": _CHANGED,
+    "showGroup": {**_ASKED, **_OF_GROUP},
+    "leaveGroup": {**_CHANGED, **_OF_GROUP},
+    "changeMembers": {**_CHANGED, **_OF_GROUP},
+    "showInviteLink": {**_ASKED, **_OF_GROUP},
+    "renewInviteLink": {**_CHANGED, **_OF_GROUP},
+    "setGroupSubject": {**_CHANGED, **_OF_GROUP},
+    "setGroupDescription": {**_CHANGED, **_OF_GROUP},
+    "listContacts": _ASKED,
+    "checkNumbers": _ASKED,
+    "showPicture": {**_ASKED, 404: ("DEVICE_NOT_FOUND", "PICTURE_NOT_FOUND")},
+    "showPresence": _ASKED,
+    "showTyping": _ASKED,
+    "watchPresence": _ASKED,
+    "markRead": _ASKED,
     "rotateKey": _UNAVAILABLE,
     "createDevice": {409: ("LIMIT_REACHED",), **_UNAVAILABLE},
     "changeDevice": {409: ("CONFLICT",), **_UNAVAILABLE},
@@ -54,7 +82,11 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "connectDevice": {409: ("CONFLICT",), **_UNAVAILABLE},
     "disconnectDevice": {409: ("CONFLICT",), **_UNAVAILABLE},
     "logoutDevice": {429: ("BACKLOG_FULL",), **_UNAVAILABLE},
-    "scanSandboxDevice": {409: ("DEVICE_NOT_SANDBOX", "DEVICE_NOT_PAIRING"), 503: ("SESSION_UNOWNED",)},
+    "scanSandboxDevice": {
+        409: ("DEVICE_NOT_SANDBOX", "DEVICE_NOT_PAIRING"),
+        503: ("SESSION_UNOWNED",),
+        504: ("OUTCOME_UNKNOWN",),
+    },
     "streamDeviceEvents": {409: ("LIMIT_REACHED",)},
     "listMessages": _HISTORY,
     "showMessage": _HISTORY,
@@ -115,6 +147,9 @@ def _of_routes() -> dict[str, Any]:
         "tenants",
         "media",
         "feed",
+        "groups",
+        "contacts",
+        "chats",
     )
     app = Litestar(
         native_routes(nobody),
@@ -135,6 +170,9 @@ def _of_routes() -> dict[str, Any]:
             tags=[
                 Tag(name="Account", description="Your key."),
                 Tag(name="Devices", description="WhatsApp numbers and their connection."),
+                Tag(name="Groups", description="The groups that a device is in."),
+                Tag(name="Contacts", description="Whom a device knows, and which numbers have WhatsApp."),
+                Tag(name="Chats", description="What a device shows to others: presence, typing, read marks."),
                 Tag(name="Messages", description="Sending, and what became of it."),
                 Tag(name="Webhooks", description="Where events are sent, signed."),
                 Tag(name="Operators", description="Tenants and their keys, with an operator's key."),
@@ -249,7 +287,7 @@ def _error(status: int, codes: tuple[ErrorCode, ...]) -> dict[str, Any]:
         "description": " ".join(f"{code}: {ERRORS[code].sentence}" for code in codes),
         "content": {"application/json": {"schema": _ref(ErrorBody)}},
     }
-    if status in (429, 503):
+    if status in (429, 503, 504):
         rate = _rate_headers() if "RATE_LIMIT_EXCEEDED" in codes else {}
         described["headers"] = {**rate, "Retry-After": _integer("Seconds to wait")}
     return described
