@@ -1,22 +1,24 @@
 """How many webhooks a second one webhook-dispatcher process delivers: consume, sign, post, record, acknowledge.
 
-Its floor posts the very bytes of such a webhook from bare sockets to the same sink. MongoDB is away, as it may be:
-what writes the history is not measured here.
+Its floor posts the very bytes of such a webhook to the same sink with the same HTTP client, libcurl, in a bare loop;
+bare sockets are told beside it. MongoDB is away, as it may be: what writes the history is not measured here.
 
 python -m benchmarks.deliver
 """
 
+import asyncio
 import contextlib
 from datetime import UTC, datetime
 
 import msgspec
 import uvloop
 
+from benchmarks.bare_curl import curl_posts
 from benchmarks.feed import work_off
 from benchmarks.figures import Figure, Measure, in_turns, show
 from benchmarks.floors import NO_CONTENT, Rate, raw_posts
 from benchmarks.machine import Server, cpu_s_of, nats_server, service
-from benchmarks.sink import Sink, sink
+from benchmarks.sink import HOSTS, Sink, sink
 from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery
 from kurir.contracts.records import Endpoint, SealedSecret
@@ -27,7 +29,7 @@ from kurir.runtime.secrets import MasterKey, new_master_key
 from kurir.runtime.signing import new_webhook_secret
 
 TENANT = "bench"
-ENDPOINTS = 64
+ENDPOINTS = len(HOSTS)  # each a host of its own, as tenants are
 SECONDS = 4.0
 POSTS = 30_000
 WINDOW = 8 * ENDPOINTS  # no more than an endpoint is sent at once, so that none falls behind into its lane
@@ -53,18 +55,22 @@ async def _measured() -> list[Figure]:
         await _delivered(bus, endpoints, pid, seconds=0.3)  # connections exist from here on
         measures: dict[str, Measure] = {
             "ours": lambda: _delivered(bus, endpoints, pid),
-            "floor": lambda: _posted(receiver),
+            "libcurl": lambda: _posted_by_curl(receiver),
+            "sockets": lambda: _posted(receiver),
         }
         rates = await in_turns(ROUNDS, measures)
-    figure = Figure(
-        name="deliver",
-        what=f"webhook-dispatcher, {ENDPOINTS} endpoints",
-        ours=rates["ours"],
-        floor_is="the same bytes from 64 bare sockets",
-        floor=rates["floor"],
-    )
-    show([figure])
-    return [figure]
+    figures = [
+        Figure(
+            name="deliver",
+            what=f"webhook-dispatcher, {ENDPOINTS} endpoints",
+            ours=rates["ours"],
+            floor_is=f"the same bytes by bare {by}, {CONNECTIONS} at once",
+            floor=rates[by],
+        )
+        for by in ("libcurl", "sockets")
+    ]
+    show(figures)
+    return figures
 
 
 def dispatcher(server: Server, master_key: str) -> contextlib.AbstractAsyncContextManager[int]:
@@ -73,7 +79,7 @@ def dispatcher(server: Server, master_key: str) -> contextlib.AbstractAsyncConte
         "NATS_URL": server.url,
         "MONGODB_URL": "mongodb://127.0.0.1:9/kurir",
         "KURIR_MASTER_KEY": master_key,
-        "KURIR_EGRESS_ALLOW": "127.0.0.1/32",
+        "KURIR_EGRESS_ALLOW": "127.0.0.0/8",
     }
     return service("kurir.cli", "webhook-dispatcher", environment=environment)
 
@@ -87,7 +93,7 @@ async def _endpoints(bus: Bus, master_key: MasterKey, port: int) -> list[str]:
         endpoint = Endpoint(
             id=identifier,
             tenant=TENANT,
-            url=f"http://127.0.0.1:{port}/hooks/{number:03}",
+            url=f"http://{HOSTS[number]}:{port}/hooks/{number:03}",
             created_at=now,
             updated_at=now,
             secrets=(SealedSecret(id="s1", sealed=sealed, created_at=now),),
@@ -137,6 +143,11 @@ async def _delivered(bus: Bus, endpoints: list[str], pid: int, seconds: float = 
         seconds=seconds,
     )
     return Rate(per_s=progress.per_s, cpu_us=(cpu_s_of(pid) - before) / progress.count * 1e6)
+
+
+async def _posted_by_curl(receiver: Sink) -> Rate:
+    request = receiver.seen().first
+    return await asyncio.to_thread(curl_posts, receiver.port, request, CONNECTIONS, POSTS)
 
 
 async def _posted(receiver: Sink) -> Rate:

@@ -1,4 +1,4 @@
-"""A tenant's webhook receiver in a process of its own: answers 204 at once, counts, and remembers the first request."""
+"""Tenants' webhook receivers in a process of their own: it answers 204 at once, counts, remembers the first request."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,8 @@ import uvloop
 from benchmarks.children import Child, child
 from benchmarks.floors import NO_CONTENT
 
+HOSTS = [f"127.0.0.{number}" for number in range(1, 65)]
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -22,7 +24,7 @@ class Seen:
 
 
 class Sink:
-    """`port` is on 127.0.0.1, `pid` the process to measure."""
+    """`port` is on each of `HOSTS`, `pid` the process to measure."""
 
     def __init__(self, port: int, process: Child) -> None:
         self.port = port
@@ -90,9 +92,11 @@ def _serve(there: Connection) -> None:
             there.recv()
             there.send(seen[0])
 
-        server = await loop.create_server(lambda: _Connection(seen), "127.0.0.1", 0, backlog=1024)
+        server = await loop.create_server(lambda: _Connection(seen), HOSTS[0], 0, backlog=1024)
+        port = server.sockets[0].getsockname()[1]
+        others = await loop.create_server(lambda: _Connection(seen), HOSTS[1:], port, backlog=1024)
         loop.add_reader(there.fileno(), answer)
-        there.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+        there.send(port)
+        await asyncio.gather(server.serve_forever(), others.serve_forever())
 
     uvloop.run(serve())

@@ -53,6 +53,12 @@ class Incoming:
             self._headers = parse_headers(self._header_block) if self._header_block else {}
         return self._headers
 
+    def header(self, name: str) -> str | None:
+        """One header by its exact name; cheap when the message has no such header."""
+        if self._headers is None and name.encode() not in self._header_block:
+            return None
+        return self.headers.get(name)
+
     def _field(self, index: int) -> bytes:
         if self._fields is None:
             fields = self._reply.split(b".")

@@ -47,7 +47,8 @@ class KeyedConsumer:
 
     `key_of` finds the key in a subject, of the partition or of a lane; `lane_filter` matches all lanes of the
     partition. `handle` returns or raises as in `settlement`; with `concurrency_per_key` of one, a message to be
-    tried again keeps its place and later ones of its key wait. `overflow` is called for a message whose lane is
+    tried again keeps its place and later ones of its key wait. A function instead of a number is asked for each key,
+    often, and promises no order. `overflow` is called for a message whose lane is
     full too (without it such messages go to DEAD). `is_exclusive`: nobody else pulls from the consumer, so at
     the start it is reset, and what a former owner held comes again at once and in order.
     """
@@ -64,7 +65,7 @@ class KeyedConsumer:
         lane_consumer_name: Callable[[str], str],
         handle: Handler,
         ack_wait_s: float,
-        concurrency_per_key: int = 1,
+        concurrency_per_key: int | Callable[[str], int] = 1,
         queue_per_key: int = 32,
         max_held: int = 1024,
         is_exclusive: bool = True,
@@ -76,7 +77,7 @@ class KeyedConsumer:
         self._lane_filter, self._lane_consumer_name = lane_filter, lane_consumer_name
         self._handle, self._overflow = handle, overflow or _refuse
         self._ack_wait_s = ack_wait_s
-        self._concurrency, self._queue_per_key, self._max_held = concurrency_per_key, queue_per_key, max_held
+        self._concurrency_per_key, self._queue_per_key, self._max_held = concurrency_per_key, queue_per_key, max_held
         self._is_ordered = concurrency_per_key == 1
         self._is_exclusive = is_exclusive
         self._is_stopping = False
@@ -249,10 +250,15 @@ class KeyedConsumer:
                 if not work.running:
                     self._run(work, self._work_in_order(work))
             else:
-                for _ in range(min(len(work.queue), self._concurrency - len(work.running))):
+                starting = len(work.running) - len(work.in_work)  # each takes one from the queue when its turn comes
+                for _ in range(min(len(work.queue) - starting, self._concurrency(work.key) - len(work.running))):
                     self._run(work, self._work_through(work))
         elif work.lane is not None and work.lane.pump is None and not work.lane.is_gated and not work.running:
             work.lane.pump = asyncio.create_task(self._work_lane(work, work.lane))
+
+    def _concurrency(self, key: str) -> int:
+        limit = self._concurrency_per_key
+        return limit if isinstance(limit, int) else max(1, limit(key))
 
     def _run(self, work: KeyWork, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -432,7 +438,7 @@ class KeyedConsumer:
                 filter_subject=self._lane_subject(work.key),
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=self._ack_wait_s,
-                max_ack_pending=max(LANE_PREFETCH, self._concurrency),
+                max_ack_pending=max(LANE_PREFETCH, self._concurrency(work.key)),
                 inactive_threshold=LANE_IDLE_S,
             ),
         )
@@ -442,7 +448,7 @@ class KeyedConsumer:
 
     async def _pump(self, name: str, work: KeyWork, lane: Lane) -> bool:
         """Feed the key from its lane; True when the lane is empty and its consumer gone, False when paused."""
-        limit = max(LANE_PREFETCH, self._concurrency)
+        limit = max(LANE_PREFETCH, self._concurrency(work.key))
         pull = await self._bus.open_pull(
             self._stream, name, max_outstanding=limit, room=lambda: limit - len(work.queue) - len(work.in_work)
         )

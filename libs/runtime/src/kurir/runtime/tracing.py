@@ -63,7 +63,11 @@ def configure(
 
 def traceparent_of(headers: Mapping[str, str] | None) -> str | None:
     """The caller's traceparent in message or HTTP headers (lower-case names), or None if absent or malformed."""
-    value = headers.get(TRACEPARENT) if headers else None
+    return valid_traceparent(headers.get(TRACEPARENT)) if headers else None
+
+
+def valid_traceparent(value: str | None) -> str | None:
+    """`value` when it has the form of a traceparent, else None."""
     return value if value is not None and _VALID.fullmatch(value) else None
 
 

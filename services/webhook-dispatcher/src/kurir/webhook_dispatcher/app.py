@@ -80,7 +80,10 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     await life.start("endpoint health", health)
     egress = await life.enter("egress", Egress(policy))
 
-    workers = DeliveryWorkers(bus, in_flight_per_endpoint=settings.in_flight_per_endpoint)
+    most_in_flight = settings.in_flight_per_endpoint
+    workers = DeliveryWorkers(
+        bus, max_in_flight_of=lambda endpoint: min(most_in_flight, endpoints.max_in_flight_of(endpoint))
+    )
     circuits = Circuits(
         CircuitSettings(settings.circuit_threshold, settings.circuit_first_s, settings.circuit_longest_s),
         life.clock,

@@ -23,6 +23,7 @@ RECORD_WITHIN_S: Final = 12.0
 
 RECORD_AGAIN_S: Final = 0.25
 LOOK_BACK_WITHIN_S: Final = 2.0
+LEFT_ALONE_S: Final = 5.0  # a MongoDB that did not answer, so that not each delivery waits for it
 MAX_REPEATS: Final = 100  # of one attempt; there are two when something died at the wrong moment
 
 _encoder = msgspec.json.Encoder()
@@ -64,12 +65,15 @@ class AttemptHistory:
 
     def __init__(self, mongo: Mongo) -> None:
         self._mongo = mongo
+        self._ask_from = 0.0
 
     async def find(self, delivery: Delivery, attempt: int) -> DeliveryAttempt | None:
         """Attempt number `attempt` of this delivery, when it was made before and is known.
 
         Of one that was made twice the request that was delivered counts. None also when nobody can say.
         """
+        if time.monotonic() < self._ask_from:
+            return None
         asked = {"event_id": delivery.event_id, "delivery": delivery.id}
         asked_number = {"generation": delivery.generation, "attempt": attempt}
         try:
@@ -79,6 +83,7 @@ class AttemptHistory:
                 )
             facts = [deliveries.decode_audit(document["body"]) for document in found]
         except (MongoError, TimeoutError) as error:
+            self._ask_from = time.monotonic() + LEFT_ALONE_S
             log.warning("attempts.history_unavailable", delivery=delivery.id, attempt=attempt, error=str(error))
             return None
         except msgspec.DecodeError as error:

@@ -23,7 +23,7 @@ from kurir.runtime.egress import Answer, Egress, TransportFailure
 from kurir.runtime.logs import get
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import Rejected, Retry
-from kurir.runtime.tracing import child_span, current_traceparent, traceparent_of
+from kurir.runtime.tracing import TRACEPARENT, child_span, current_traceparent, valid_traceparent
 from kurir.webhook_dispatcher import outcome, request
 from kurir.webhook_dispatcher.attempts import AttemptHistory, AuditTrail, publish_through_outage
 from kurir.webhook_dispatcher.circuits import Circuits
@@ -80,7 +80,6 @@ class Delivering:
         self._response_cap = response_cap_bytes
         # Waited for before the attempt begins, so that our own crowd is never counted against an endpoint.
         self._places = asyncio.Semaphore(max_in_flight)
-        self._places_of: dict[str, tuple[int, asyncio.Semaphore]] = {}
 
     async def deliver(self, message: Incoming) -> DeliveryAttempt | None:
         """Make the attempt that `message` stands for and everything that follows from it.
@@ -93,7 +92,7 @@ class Delivering:
             delivery = deliveries.decode(message.data)
         except msgspec.DecodeError as error:
             raise self._rejected(error) from error
-        traceparent = traceparent_of(message.headers)
+        traceparent = valid_traceparent(message.header(TRACEPARENT))
         endpoint = await self._endpoints.find(delivery.tenant, delivery.endpoint)
         if message.delivered > 1:
             earlier = await self._history.find(delivery, delivery.attempt)
@@ -104,23 +103,14 @@ class Delivering:
         if endpoint is None or not endpoint.active or self._health.is_disabled(endpoint):
             attempt = self._canceled(delivery, endpoint)
         else:
-            async with self._place_of(endpoint):
-                await self._circuits.admit(endpoint.id)
-                async with self._places:
-                    attempt = await self._attempt(delivery, endpoint, traceparent)
+            await self._circuits.admit(endpoint.id)
+            async with self._places:
+                attempt = await self._attempt(delivery, endpoint, traceparent)
         await self._audit.record(attempt)
         self._measures.attempted(attempt)
         _tell(attempt)
         await self._follow_up(message, delivery, endpoint, attempt, traceparent)
         return attempt
-
-    def _place_of(self, endpoint: Endpoint) -> asyncio.Semaphore:
-        """Among the requests that this endpoint takes at once."""
-        limit, place = self._places_of.get(endpoint.id, (0, self._places))
-        if limit != endpoint.max_in_flight:
-            place = asyncio.Semaphore(endpoint.max_in_flight)
-            self._places_of[endpoint.id] = endpoint.max_in_flight, place
-        return place
 
     async def _was_followed_up(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
         """Whether the next attempt was made already: scheduling it again would make it twice."""

@@ -35,6 +35,7 @@ class Endpoints:
         self._of_tenant: dict[str, dict[str, Endpoint]] = defaultdict(dict)
         self._interested: dict[tuple[str, str, str], list[Endpoint]] = {}
         self._writers: dict[str, RequestWriter] = {}
+        self._max_in_flight: dict[str, int] = {}
         self._registry.on_change(self._changed)
 
     async def start(self) -> None:
@@ -67,6 +68,10 @@ class Endpoints:
             self._interested[asked] = found
         return found
 
+    def max_in_flight_of(self, endpoint: str) -> int:
+        """The requests that the endpoint of that id takes at once; 1 when it is not known."""
+        return self._max_in_flight.get(endpoint, 1)
+
     def writer(self, endpoint: Endpoint) -> RequestWriter:
         """What writes requests to this endpoint; its secrets are opened once per change of the endpoint.
 
@@ -85,7 +90,9 @@ class Endpoints:
             new = None
         if new is not None:
             self._of_tenant[tenant][identifier] = new
+            self._max_in_flight[identifier] = new.max_in_flight
         else:
+            self._max_in_flight.pop(identifier, None)
             self._of_tenant[tenant].pop(identifier, None)
             if not self._of_tenant[tenant]:
                 del self._of_tenant[tenant]

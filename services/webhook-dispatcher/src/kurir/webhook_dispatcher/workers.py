@@ -5,6 +5,7 @@ take at all for a while (see circuits) costs nothing until then. All dispatchers
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from kurir.contracts import streams, subjects
@@ -21,9 +22,10 @@ QUEUE_PER_ENDPOINT: Final = 128
 class DeliveryWorkers:
     """Works all partitions from `start` to `stop`."""
 
-    def __init__(self, bus: Bus, *, in_flight_per_endpoint: int) -> None:
+    def __init__(self, bus: Bus, *, max_in_flight_of: Callable[[str], int]) -> None:
+        """`max_in_flight_of`: the requests that an endpoint, given by its id, takes at once."""
         self._bus = bus
-        self._in_flight_per_endpoint = in_flight_per_endpoint
+        self._max_in_flight_of = max_in_flight_of
         self._consumers: list[KeyedConsumer] = []
 
     @property
@@ -49,7 +51,7 @@ class DeliveryWorkers:
                 lane_consumer_name=streams.delivery_lane_consumer,
                 handle=handle,
                 ack_wait_s=streams.DELIVERY_ACK_WAIT_S,
-                concurrency_per_key=self._in_flight_per_endpoint,
+                concurrency_per_key=self._max_in_flight_of,
                 # Deep enough for a burst of one endpoint: each delivery that goes through its lane is stored twice.
                 queue_per_key=QUEUE_PER_ENDPOINT,
                 is_exclusive=False,
