@@ -14,6 +14,8 @@ from kurir.contracts.events import ConnectionUpdate, MessageSending
 from kurir.contracts.states import SETTLED_STATUSES
 from kurir.contracts.subjects import COMMAND_PARTITIONS
 from kurir.runtime.broker import Bus
+from kurir.runtime.partitions import partition_of
+from kurir.session_node.ownership import lease_key
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import LEASE_TTL_S, Gateway, LocalShard, NodeProcess, a_message, is_alive
@@ -35,8 +37,8 @@ StartNode = Callable[..., NodeProcess]
 async def start_node(gateway: Gateway, tmp_path: Path) -> AsyncIterator[StartNode]:
     started: list[NodeProcess] = []
 
-    def start(*arguments: str, node: str = "node") -> NodeProcess:
-        started.append(NodeProcess(gateway.url, tmp_path, *arguments, node=node))
+    def start(*arguments: str, node: str = "node", **env: str) -> NodeProcess:
+        started.append(NodeProcess(gateway.url, tmp_path, *arguments, node=node, env=env))
         return started[-1]
 
     yield start
@@ -246,6 +248,49 @@ async def test_a_shard_that_crashes_is_restarted_and_its_devices_are_served_mean
     await until("the shard runs again", lambda: node.pids_of_shards()[0] != killed, within_s=STARTED_WITHIN_S)
     await until("the node is ready again", lambda: is_ready(node), within_s=STARTED_WITHIN_S)
     assert await check_what_was_said(gateway, messages) <= len(names)
+
+
+async def test_a_shard_that_has_served_long_enough_hands_over_to_its_successor(
+    gateway: Gateway, start_node: StartNode
+) -> None:
+    node = start_node("--shards", "2", KURIR_RECYCLE_CLOSED_CLIENTS="6")
+    await until("the node is ready", lambda: is_ready(node), within_s=STARTED_WITHIN_S)
+    names = await devices_connected(gateway)
+    pids = node.pids_of_shards()
+    shards = await gateway.holders()
+    moving = [name for name in names if shards[lease_key(partition_of(name, COMMAND_PARTITIONS))] == "node-0"]
+    served = moving[0]
+    messages = await load(gateway, names, 20)
+    for generation in range(2, 9):  # this device's sessions, closed and opened again
+        await gateway.add_device(served, jid=None, wanted="disconnected")
+        await until("it is closed", lambda: is_in_state(gateway, served, "disconnected"), within_s=30)
+        await gateway.add_device(served, jid=None, connect_generation=generation)
+        await until("it is open", lambda: is_in_state(gateway, served, "connected"), within_s=30)
+
+    async def has_successor() -> bool:
+        return set((await gateway.holders()).values()) == {"node-0_1", "node-1"}
+
+    await until("the successor has everything", has_successor, within_s=STARTED_WITHIN_S)
+    messages += await load(gateway, names, 3)
+    await until("every command has ended", lambda: all_ended(gateway, messages), within_s=MOVED_WITHIN_S)
+    assert await check_what_was_said(gateway, messages) == 0
+    await until("the former process is gone", lambda: not is_alive(pids[0]), within_s=30)
+    assert node.pids_of_shards()[1] == pids[1]
+    moves = [e.device for e in await gateway.events() if isinstance(e, ConnectionUpdate) and e.reason == "moved"]
+    assert sorted(moves) == sorted(moving)  # each once, and no other
+    assert all([await gateway.state(name) == "connected" for name in names])
+    (recycled,) = [line for line in node.log_lines() if line.get("event") == "supervisor.shard_recycled"]
+    assert (recycled["shard"], recycled["reason"]) == (0, "closed_clients")
+    async with httpx.AsyncClient() as client:
+        text = (await client.get(f"{node.health_url()}/metrics", timeout=10)).text
+    assert 'kurir_shards_recycled_total{shard="supervisor",reason="closed_clients"} 1.0' in text
+    assert 'kurir_shard_restarts_total{shard="supervisor"} 0.0' in text
+    assert await node.terminate() == 0
+    assert await gateway.holders() == {}
+
+
+async def is_in_state(gateway: Gateway, device: str, state: str) -> bool:
+    return await gateway.state(device) == state
 
 
 async def test_no_shard_outlives_a_killed_supervisor(gateway: Gateway, start_node: StartNode) -> None:

@@ -1,7 +1,7 @@
 """The metrics of a node as one text."""
 
 from kurir.runtime.metrics import Metrics
-from kurir.session_node.node_metrics import merged
+from kurir.session_node.node_metrics import merged, value_of
 
 
 def an_exposition(sent: int) -> bytes:
@@ -31,3 +31,10 @@ def test_a_family_is_described_once_with_all_its_series_together() -> None:
 def test_what_one_shard_alone_has_is_kept() -> None:
     text = merged({"0": b"", "1": an_exposition(1)}).decode()
     assert 'kurir_partitions_owned{shard="1"} 1.0' in text
+
+
+def test_the_value_of_a_metric_is_the_sum_of_its_series() -> None:
+    text = merged({"0": an_exposition(3), "1": an_exposition(4)})
+    assert value_of(text, "kurir_commands_total") == 7
+    assert value_of(an_exposition(5), "kurir_partitions_owned") == 5
+    assert value_of(text, "kurir_commands") == 0

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,9 +10,9 @@ from kurir.contracts.records import Shard
 from kurir.session_node.placement import SLACK, wanted_owners
 
 
-def a_shard(name: str, *, capacity: int = 200, draining: bool = False) -> Shard:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Shard(id=name, node="n", started_at=at, capacity=capacity, draining=draining)
+def a_shard(name: str, *, capacity: int = 200, draining: bool = False, slot: str = "", after_s: float = 0.0) -> Shard:
+    at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=after_s)
+    return Shard(id=name, slot=slot, node="n", started_at=at, capacity=capacity, draining=draining)
 
 
 def shards(count: int) -> list[Shard]:
@@ -54,3 +54,17 @@ def test_a_shard_that_leaves_moves_little_more_than_its_own(count: int) -> None:
 def test_a_draining_shard_gives_everything_away() -> None:
     owners = wanted_owners([a_shard("a", draining=True), a_shard("b")])
     assert set(owners.values()) == {"b"}
+
+
+def test_who_takes_over_a_slot_gets_what_its_former_process_had_and_nobody_else_moves() -> None:
+    before = wanted_owners([a_shard("a", slot="a"), a_shard("b", slot="b"), a_shard("c")])
+    during = wanted_owners([a_shard("a", slot="a"), a_shard("a_1", slot="a", after_s=60), a_shard("b"), a_shard("c")])
+    assert during == {p: "a_1" if owner == "a" else owner for p, owner in before.items()}
+    after = wanted_owners([a_shard("a_1", slot="a", after_s=60), a_shard("b", slot="b"), a_shard("c")])
+    assert after == during
+
+
+def test_a_slot_goes_back_when_its_new_process_dies() -> None:
+    old = a_shard("a_9", slot="a")
+    assert set(wanted_owners([old, a_shard("a_10", slot="a", after_s=60)]).values()) == {"a_10"}
+    assert set(wanted_owners([old]).values()) == {"a_9"}

@@ -176,7 +176,11 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 
 class Shard(Struct, frozen=True, kw_only=True):
-    """Bucket `shards`, key `<shard>`: a living process that can hold sessions."""
+    """Bucket `shards`, key `<shard>`: a living process that can hold sessions.
+
+    Processes of one `slot` (the id, when there is none) stand for the same share of the devices: the one that was
+    started last takes it over from the others.
+    """
 
     id: str
     node: str
@@ -184,6 +188,7 @@ class Shard(Struct, frozen=True, kw_only=True):
     capacity: int
     sessions: int = 0
     draining: bool = False
+    slot: str = ""
 
 
 class EventFact(Struct, frozen=True, kw_only=True):

@@ -13,15 +13,16 @@ from kurir.session_node.supervisor import Supervisor
 @click.command("session-node")
 @click.option("--shards", type=click.IntRange(1, 64), help="Shard processes of this node (default KURIR_SHARDS, 2).")
 @click.option("--shard", type=click.IntRange(0), help="Run one shard alone, by its index.", hidden=True)
+@click.option("--life", type=click.IntRange(0), default=0, help="How often that shard was replaced.", hidden=True)
 @click.option("--supervised", type=int, help="File descriptor that a supervisor reads from.", hidden=True)
-def command(shards: int | None, shard: int | None, supervised: int | None) -> None:
+def command(shards: int | None, shard: int | None, life: int, supervised: int | None) -> None:
     """Hold WhatsApp connections: a supervisor and its shard processes."""
     if shard is None:
         overrides = {} if shards is None else {"shards": shards}
         run("session-node", SessionNodeSettings, supervise, **overrides)
     from kurir.session_node.shard import start_shard  # the supervisor does without its imports
 
-    run("session-node", SessionNodeSettings, partial(start_shard, supervised=supervised), shard=shard)
+    run("session-node", SessionNodeSettings, partial(start_shard, supervised=supervised), shard=shard, shard_life=life)
 
 
 async def supervise(life: Lifetime, settings: SessionNodeSettings) -> None:

@@ -49,6 +49,7 @@ class Meters:
             "kurir_connection_changes_total", "Connection changes by the state reached", state=get_args(ConnectionState)
         )
         self.leases_lost = metrics.counter("kurir_leases_lost_total", "Partitions lost instead of handed over")
+        self.sessions_opened = metrics.counter("kurir_sessions_opened_total", "Sessions opened at an engine")
         self.partitions = metrics.gauge("kurir_partitions_owned", "Partitions that this shard owns")
 
     def flush(self) -> None:

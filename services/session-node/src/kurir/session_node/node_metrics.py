@@ -27,6 +27,12 @@ def merged(expositions: Mapping[str, bytes]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+def value_of(exposition: bytes, name: str) -> float:
+    """The sum of a metric's series in one exposition; 0 when there is none."""
+    lines = exposition.decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
 def _labelled(sample: str, shard: str) -> str:
     brace, space = sample.find("{"), sample.find(" ")
     if 0 <= brace < space:

@@ -290,6 +290,6 @@ class Ownership:
             self._on_impostor(f"another process is shard {self._me.id} since {found.value.started_at}")
 
 
-def a_shard(shard_id: str, node: str, capacity: int) -> Shard:
+def a_shard(shard_id: str, slot: str, node: str, capacity: int) -> Shard:
     """The record of this process as a shard."""
-    return Shard(id=shard_id, node=node, started_at=datetime.now(UTC), capacity=capacity)
+    return Shard(id=shard_id, slot=slot, node=node, started_at=datetime.now(UTC), capacity=capacity)

@@ -1,7 +1,8 @@
 """Which shard should own which partition: the same answer in every process that sees the same shards.
 
 Rendezvous hashing with bounded load: a partition goes to the shard that it scores highest with, unless it is full.
-A shard that joins or leaves moves few partitions besides its own. Pure; ownership.py acts on it.
+A shard that joins or leaves moves few partitions besides its own, and one that replaces another, in its slot, moves
+none but that one's. Pure; ownership.py acts on it.
 """
 
 import hashlib
@@ -18,14 +19,15 @@ SLACK = 1.1  # of the fair share: 1.0 would move partitions for nothing but even
 def wanted_owners(shards: Iterable[Shard], partitions: int = COMMAND_PARTITIONS) -> dict[int, str]:
     """The shard id that should own each partition; empty when no shard takes any.
 
-    Each shard gets at most its share by capacity, plus SLACK. Shards that drain or have no capacity get none.
+    Each shard gets at most its share by capacity, plus SLACK. Shards that drain or have no capacity get none, nor do
+    those whose slot a newer one has.
     """
-    taking = [shard for shard in shards if not shard.draining and shard.capacity > 0]
+    taking = newest_of_slots(shard for shard in shards if not shard.draining and shard.capacity > 0)
     total = sum(shard.capacity for shard in taking)
     room = {shard.id: math.ceil(SLACK * partitions * shard.capacity / total) for shard in taking}
     # The pairs that score highest come first, so the order of partitions plays no role in who is turned away.
     pairs = sorted(
-        ((_score(shard.id, shard.capacity, p), shard.id, p) for shard in taking for p in range(partitions)),
+        ((_score(slot_of(shard), shard.capacity, p), shard.id, p) for shard in taking for p in range(partitions)),
         reverse=True,
     )
     owners: dict[int, str] = {}
@@ -36,9 +38,22 @@ def wanted_owners(shards: Iterable[Shard], partitions: int = COMMAND_PARTITIONS)
     return owners
 
 
+def newest_of_slots(shards: Iterable[Shard]) -> list[Shard]:
+    """Of the shards that stand for the same slot only the one that was started last."""
+    newest: dict[str, Shard] = {}
+    for shard in sorted(shards, key=lambda shard: (shard.started_at, shard.id)):
+        newest[slot_of(shard)] = shard
+    return list(newest.values())
+
+
+def slot_of(shard: Shard) -> str:
+    """What placement knows a shard by."""
+    return shard.slot or shard.id
+
+
 @lru_cache(maxsize=COMMAND_PARTITIONS * 256)
-def _score(shard_id: str, capacity: int, partition: int) -> float:
+def _score(slot: str, capacity: int, partition: int) -> float:
     """Weighted rendezvous score: a shard wins in proportion to its capacity."""
-    digest = hashlib.blake2b(f"{shard_id}/{partition}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{slot}/{partition}".encode(), digest_size=8).digest()
     uniform = (int.from_bytes(digest, "big") + 1) / (2**64 + 1)
     return -capacity / math.log(uniform)

@@ -356,6 +356,7 @@ class DeviceSession:
             self.capabilities = engine.capabilities
             self._engine_session = await engine.open(spec, partial(self._report, self._opened))
             self._standing.is_open = True
+            self._shared.meters.sessions_opened.add()
         except Exception as error:
             log.exception("session.not_opened", device=self.device_id)
             self._state_changed(StateChanged(state="disconnected", reason="server_unavailable", detail=repr(error)))

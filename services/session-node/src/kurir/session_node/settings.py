@@ -13,9 +13,15 @@ class SessionNodeSettings(RuntimeSettings):
 
     shards: int = Field(2, ge=1, le=64)  # processes; a crash of the engine ends the sessions of one of them
     shard: int | None = Field(None, ge=0)
+    shard_life: int = Field(0, ge=0)  # how many processes have been this shard before, each replaced by the next
     shard_capacity: int = Field(200, ge=1)  # sessions; weighs the shard among others
     lease_ttl_s: int = Field(15, ge=3)  # a dead node's devices are claimed after it; renewed at a third of it
-    logins_per_s: float = Field(20.0, gt=0)  # WhatsApp sees a restarted shard's devices come back one by one
+    logins_per_s: float = Field(40.0, gt=0)  # WhatsApp sees a restarted shard's devices come back one by one
+    # A shard is replaced by a fresh process when it reaches one of these; 0 is off. See recycling.py.
+    recycle_age_s: float = Field(7 * 24 * 3600.0, ge=0)  # what grows unseen; rare, for what is sent again is forgotten
+    recycle_closed_clients: int = Field(1000, ge=0)  # each leaves two descriptors and 0.4 MB behind
+    recycle_descriptors: int = Field(4000, ge=0)  # 200 sessions have 600; hosts allow 4,096 at the least
+    recycle_memory_mb: int = Field(1500, ge=0)  # 200 sessions have 250 MB, and 8 uploads at once some 1,000 for a while
     device_store_dir: Path = Path("devices")  # the engines' key material, when it is kept in files
     # postgres://…, the same for all nodes: keys are kept there instead. Secret as a whole, for what its query may say.
     device_store_url: SecretStr | None = Field(
@@ -34,9 +40,18 @@ class SessionNodeSettings(RuntimeSettings):
     @property
     def shard_id(self) -> str:
         """Stable over restarts, so that a restarted shard is known by its name. Raises ValueError in a supervisor."""
+        return shard_id(self.node_name, self._index, self.shard_life)
+
+    @property
+    def shard_slot(self) -> str:
+        """The same for a shard and for who replaces it. Raises ValueError in a supervisor."""
+        return shard_id(self.node_name, self._index)
+
+    @property
+    def _index(self) -> int:
         if self.shard is None:
             raise ValueError("this process is not a shard")
-        return shard_id(self.node_name, self.shard)
+        return self.shard
 
 
 def postgres_url(url: str) -> str:
@@ -55,6 +70,7 @@ def postgres_url(url: str) -> str:
     return url
 
 
-def shard_id(node: str, index: int) -> str:
+def shard_id(node: str, index: int, life: int = 0) -> str:
     """The id of a node's shard, fit to be a subject token: a host name's dots become dashes."""
-    return f"{''.join(c if c.isalnum() and c.isascii() else '-' for c in node)}-{index}"
+    slot = f"{''.join(c if c.isalnum() and c.isascii() else '-' for c in node)}-{index}"
+    return f"{slot}_{life}" if life else slot  # no slot has an underscore

@@ -127,7 +127,7 @@ class Shard:
         self._rpc = Rpc(settings.nats_url, name=f"kurir-{settings.shard_id}-rpc", creds=creds, find=self._find)
         self._ownership = Ownership(
             bus,
-            me=a_shard(settings.shard_id, settings.node_name, settings.shard_capacity),
+            me=a_shard(settings.shard_id, settings.shard_slot, settings.node_name, settings.shard_capacity),
             shards=self._shards,
             leases=self._leases,
             lease_ttl_s=settings.lease_ttl_s,
