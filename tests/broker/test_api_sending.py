@@ -10,7 +10,7 @@ import pytest
 
 from kurir.contracts import commands, streams
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Contact, Location, Poll, Reaction, Text
+from kurir.contracts.content import Contact, LinkPreview, Location, Poll, Reaction, Text
 from kurir.contracts.events import MessageQueued, MessageStatusChanged
 from kurir.contracts.records import Session
 from kurir.runtime import keyvalue
@@ -209,3 +209,36 @@ async def test_a_trace_goes_from_the_request_to_command_and_event(api: Api, tena
     (event,) = await api.bus.read_from(streams.EVENTS.name, "kurir.evt.>", 1, 10)
     assert command.headers["traceparent"] == event.headers["traceparent"] == trace
     assert event.headers["ce-type"] == "send.message.queued"
+
+
+async def test_a_text_asks_for_a_preview_or_brings_its_own(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    link, given = "https://shop.example/1", {"url": "https://shop.example/1", "title": "Thing"}
+    await tenant.send(device, text=link)
+    await tenant.send(device, text=link, linkPreview=True)
+    await tenant.send(device, text=f"see {link}", preview={**given, "image": "https://shop.example/1.png"})
+    contents = [command.content for command in await api.commands() if isinstance(command, SendMessage)]
+    assert contents == [
+        Text(text=link),
+        Text(text=link, link_preview=True),
+        Text(text=f"see {link}", preview=LinkPreview(url=link, title="Thing", image="https://shop.example/1.png")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("preview", "field"),
+    [
+        ({"url": "https://other.example", "title": "Thing"}, "preview.url"),
+        ({"url": "javascript:alert(1)", "title": "Thing"}, "preview.url"),
+        ({"url": "https://shop.example/1", "title": ""}, "preview.title"),
+        ({"url": "https://shop.example/1"}, "preview"),
+        ({"url": "https://shop.example/1", "title": "Thing", "image": "file:///etc/passwd"}, "preview.image"),
+    ],
+)
+async def test_a_preview_that_cannot_be_shown_is_refused_and_named(
+    api: Api, tenant: Client, preview: dict[str, str], field: str
+) -> None:
+    refused = await tenant.send(await tenant.device(), text="see https://shop.example/1", preview=preview)
+    assert (refused.status_code, refused.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert field in refused.text
+    assert await api.commands() == []

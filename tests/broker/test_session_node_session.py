@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,8 +30,11 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
+from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
 from kurir.session_node.session import DeviceSession
+from kurir.session_node.settings import SessionNodeSettings
+from kurir.session_node.shard import open_web
 from kurir.session_node.shared import Shared
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
@@ -102,6 +106,7 @@ class Stage:
             sessions=self.sessions,
             engines=EngineRoom({"sandbox": lambda: self.puppet}, {}),
             meters=self.meters,
+            previews=LinkPreviews(partial(open_web, SessionNodeSettings())),
             node="n",
             shard="n-0",
             inbound_media_max_bytes=1000,

@@ -44,7 +44,7 @@ LEASE_TTL_S = 3
 
 def a_message(device: str, to: str = FRIEND, text: str = "hello", **known: Any) -> SendMessage:
     facts: dict[str, Any] = {"id": ids.uuid7(), "accepted_at": datetime.now(UTC)} | known
-    return SendMessage(tenant=TENANT, device=device, to=to, content=Text(text=text), **facts)
+    return SendMessage(tenant=TENANT, device=device, to=to, **({"content": Text(text=text)} | facts))
 
 
 class Gateway:

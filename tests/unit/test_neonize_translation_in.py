@@ -14,6 +14,7 @@ from kurir.contracts.content import (
     Document,
     Edit,
     Image,
+    LinkPreview,
     Location,
     MessageKey,
     Poll,
@@ -104,6 +105,26 @@ def test_what_the_own_phone_sent_belongs_to_the_chat_of_its_recipient() -> None:
     assert received.from_me
     assert received.content == Text(text="mine")
     assert received.chat == Address(jid="101@lid", pn="62811@s.whatsapp.net", lid="101@lid")
+
+
+def test_a_preview_is_told_in_words_within_our_limits() -> None:
+    part = e2e.ExtendedTextMessage(
+        text="see https://a.example/1",
+        matchedText="https://a.example/1",
+        title="T" * 400,
+        description="blue",
+        JPEGThumbnail=b"jpeg",
+    )
+    received = hear(e2e.Message(extendedTextMessage=part))
+    assert received is not None
+    assert received.content == Text(
+        text="see https://a.example/1",
+        preview=LinkPreview(url="https://a.example/1", title="T" * 300, description="blue"),
+    )
+    part.title = ""
+    without = hear(e2e.Message(extendedTextMessage=part))
+    assert without is not None
+    assert without.content == Text(text="see https://a.example/1")
 
 
 def test_a_quote_says_what_is_answered_and_whether_it_was_ours() -> None:

@@ -10,6 +10,7 @@ from kurir.contracts.content import (
     Document,
     Edit,
     Image,
+    LinkPreview,
     Location,
     Media,
     MessageKey,
@@ -36,6 +37,17 @@ UPLOAD = UploadResponse(
     url="https://x/1", DirectPath="/1", MediaKey=b"k", FileEncSHA256=b"e", FileSHA256=b"f", FileLength=5
 )
 ANSWERED = Quote(key=MessageKey(chat="62811@s.whatsapp.net", whatsapp_id="3EB0AA"), text="what?")
+
+
+def test_a_link_is_shown_with_its_page_s_words_and_picture() -> None:
+    preview = LinkPreview(url="https://a.example/1", title="Thing", description="blue", image="https://a.example/1.png")
+    text = to_whatsapp.message(
+        Text(text="see https://a.example/1", preview=preview), thumbnail=b"jpeg"
+    ).extendedTextMessage
+    assert (text.text, text.matchedText) == ("see https://a.example/1", "https://a.example/1")
+    assert (text.title, text.description, text.JPEGThumbnail) == ("Thing", "blue", b"jpeg")
+    bare = to_whatsapp.message(Text(text="https://a.example", preview=LinkPreview(url="https://a.example", title="A")))
+    assert not bare.extendedTextMessage.HasField("JPEGThumbnail")
 
 
 def test_a_text_is_a_conversation_and_with_a_quote_an_extended_text() -> None:

@@ -16,6 +16,7 @@ from kurir.contracts.content import (
     Content,
     Document,
     Image,
+    LinkPreview,
     Location,
     Media,
     MessageKey,
@@ -228,6 +229,22 @@ def test_an_answer_shows_what_it_answers() -> None:
             "mentionedJid": ["62@s.whatsapp.net"],
         },
     }
+
+
+def test_a_link_is_shown_with_what_its_page_says() -> None:
+    preview = LinkPreview(url="https://a.example", title="A", description="all of it")
+    data = data_of(a_message(Text(text="see https://a.example", preview=preview)))
+    assert (data["type"], data["content"]) == (
+        "extendedTextMessage",
+        {
+            "extendedTextMessage": {
+                "text": "see https://a.example",
+                "matchedText": "https://a.example",
+                "title": "A",
+                "description": "all of it",
+            }
+        },
+    )
 
 
 def test_whole_degrees_are_whole_numbers() -> None:

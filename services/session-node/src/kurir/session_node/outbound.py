@@ -19,11 +19,11 @@ import structlog
 from kurir.contracts import content as contents
 from kurir.contracts import events, ids, subjects
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Media
+from kurir.contracts.content import Media, Text
 from kurir.contracts.events import MessageSending, MessageStatusChanged
 from kurir.contracts.states import MessageStatus, Reason
 from kurir.contracts.streams import EVENTS
-from kurir.runtime.broker import BrokerUnavailable, Bus
+from kurir.runtime.broker import BrokerUnavailable
 from kurir.runtime.objects import ObjectDamaged, ObjectNotFound, ObjectStore, StoreUnavailable
 from kurir.runtime.tracing import child_span, current_traceparent
 from kurir.session_node.engines.engine import (
@@ -35,9 +35,10 @@ from kurir.session_node.engines.engine import (
     SendOrder,
 )
 from kurir.session_node.event_log import NotOwner
-from kurir.session_node.meters import Meters
+from kurir.session_node.link_preview import Found
 from kurir.session_node.recovery import Verdict, verdict
 from kurir.session_node.session import DeviceSession
+from kurir.session_node.shared import Shared
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +68,12 @@ DONE = Done()
 class Outbound:
     """The sends of one device at one owner. For one caller at a time."""
 
-    def __init__(self, session: DeviceSession, bus: Bus, media: ObjectStore, meters: Meters) -> None:
+    def __init__(self, session: DeviceSession, shared: Shared) -> None:
         self._session = session
-        self._bus = bus
-        self._media = media
-        self._meters = meters
+        self._bus = shared.bus
+        self._media = shared.media
+        self._meters = shared.meters
+        self._previews = shared.previews
         self._marks: dict[str, int] = {}  # message id -> stream sequence of its first mark, by former owners
         self._marks_known_since = math.inf  # of what was stored before, nothing is known yet
         self._held: dict[str, int] = {}  # message id -> next attempt, of commands that wait here: one in each queue
@@ -108,10 +110,13 @@ class Outbound:
             stopped = await self._stopped_by(command, attempt)
             if stopped is not None:
                 return self._fate(command, stopped, attempt)
+            found = await self._preview(command)
+            if _is_expired(command):
+                return await self._report(command, "expired", attempt, "expired")
             with self._session.sending():
                 marked_before = await self._mark(command, attempt)
                 if marked_before is None:
-                    return self._fate(command, await self._send(command, attempt), attempt + 1)
+                    return self._fate(command, await self._send(command, attempt, found), attempt + 1)
             judged = await self._judge(command, marked_before)
             if judged is None:
                 return DONE
@@ -176,7 +181,7 @@ class Outbound:
     async def _stopped_by(self, command: SendMessage, attempt: int) -> Done | Hold | None:
         """What keeps the command from being sent now, None if nothing; one that never will be is reported here."""
         session, now = self._session, datetime.now(UTC)
-        if command.expires_at is not None and command.expires_at <= now:
+        if _is_expired(command):
             return await self._report(command, "expired", attempt, "expired")
         if session.refusal is not None:
             return await self._report(command, "failed", attempt, session.refusal)
@@ -222,16 +227,23 @@ class Outbound:
         )
         return stored.stored_seq if stored.was_known else None
 
-    async def _send(self, command: SendMessage, attempt: int) -> Done | Hold:
-        media = contents.media_of(command.content)
+    async def _preview(self, command: SendMessage) -> Found | None:
+        """The preview of a text's link, before anything is said to have begun: a slow page may take seconds."""
+        return await self._previews.of(command.tenant, command.content) if isinstance(command.content, Text) else None
+
+    async def _send(self, command: SendMessage, attempt: int, found: Found | None) -> Done | Hold:
+        content, media = command.content, contents.media_of(command.content)
+        if isinstance(content, Text):
+            content = msgspec.structs.replace(content, preview=found.preview if found is not None else None)
         order = SendOrder(
             message_id=command.id,
             to=command.to,
-            content=command.content,
+            content=content,
             quote=command.quote,
             mentions=command.mentions,
             media=StoredMedia(self._media, media) if media is not None else None,
             typing_ms=command.typing_ms,
+            thumbnail=found.thumbnail if found is not None else None,
         )
         began = time.perf_counter()
         try:
@@ -307,6 +319,10 @@ class StoredMedia:
                 yield piece
         except (ObjectNotFound, ObjectDamaged, StoreUnavailable) as error:
             raise MediaFailed("media_missing", str(error)) from error
+
+
+def _is_expired(command: SendMessage) -> bool:
+    return command.expires_at is not None and command.expires_at <= datetime.now(UTC)
 
 
 def _message_of(mark: bytes) -> str:

@@ -139,7 +139,7 @@ class Partition:
         session = DeviceSession(
             tenant, device_id, device, self._shared, self._lease, on_change=lambda: self._resume(device_id)
         )
-        seat = _Seat(session, Outbound(session, self._shared.bus, self._shared.media, self._shared.meters))
+        seat = _Seat(session, Outbound(session, self._shared))
         self._seats[key] = seat
         return seat
 
@@ -197,7 +197,7 @@ class Partition:
             session = DeviceSession(
                 command.tenant, command.device, None, self._shared, self._lease, on_change=lambda: None
             )
-            return _Seat(session, Outbound(session, self._shared.bus, self._shared.media, self._shared.meters))
+            return _Seat(session, Outbound(session, self._shared))
         seat = self._sit_down(key, entry.value)
         seat.session.start()
         return seat

@@ -29,6 +29,13 @@ class SessionNodeSettings(RuntimeSettings):
     )
     whatsapp_proxy: str | None = None  # http, https or socks5 URL; unset dials WhatsApp directly
     inbound_media_max_bytes: int = Field(100 * 1024 * 1024, ge=1)  # WhatsApp's own limit for most kinds
+    egress_allow: str = ""  # networks, split by commas, that previews of links may reach though they are not public
+    egress_proxy: str = ""  # http://user:password@host:port, for those; it then has to guard the addresses
+    egress_ca_file: str | None = None  # PEM, instead of the public certificate authorities
+
+    @property
+    def egress_allowed(self) -> tuple[str, ...]:
+        return tuple(entry.strip() for entry in self.egress_allow.split(",") if entry.strip())
 
     @field_validator("device_store_url")
     @classmethod

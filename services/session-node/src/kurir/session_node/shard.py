@@ -29,6 +29,7 @@ from kurir.session_node.engines.neonize.device_store import DeviceStore
 from kurir.session_node.engines.neonize.postgres_store import PostgresStore
 from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from kurir.session_node.lifeline import follow_supervisor, report_health_port
+from kurir.session_node.link_preview import LinkPreviews, Web
 from kurir.session_node.meters import FLUSH_S, Meters
 from kurir.session_node.ownership import Ownership, a_shard
 from kurir.session_node.partition import Partition
@@ -86,6 +87,13 @@ def device_store(settings: SessionNodeSettings) -> DeviceStore:
     return SqliteStore(_folder(settings, "neonize"))
 
 
+def open_web(settings: SessionNodeSettings) -> Web:
+    """What previews of links are read with."""
+    from kurir.session_node.web_pages import WebPages  # 6 MB that most shards never need
+
+    return WebPages(settings.egress_allowed, proxy=settings.egress_proxy, ca_file=settings.egress_ca_file)
+
+
 def _folder(settings: SessionNodeSettings, engine: str) -> Path:
     return settings.device_store_dir / engine
 
@@ -115,6 +123,7 @@ class Shard:
             sessions=self._sessions,
             engines=self._engines,
             meters=self._meters,
+            previews=LinkPreviews(partial(open_web, settings)),
             node=settings.node_name,
             shard=settings.shard_id,
             inbound_media_max_bytes=settings.inbound_media_max_bytes,
@@ -163,6 +172,7 @@ class Shard:
         if self._flushing is not None:
             self._flushing.cancel()
         await self._rpc.stop()
+        await self._shared.previews.close()
         await self._engines.stop()
         for registry in (self._leases, self._shards, self._sessions, self._devices):
             await registry.stop()

@@ -7,6 +7,7 @@ from kurir.runtime.broker import Bus
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.registry import Registry
 from kurir.session_node.engine_room import EngineRoom
+from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
 
 
@@ -18,6 +19,7 @@ class Shared(NamedTuple):
     sessions: Registry[Session]
     engines: EngineRoom
     meters: Meters
+    previews: LinkPreviews
     node: str
     shard: str
     inbound_media_max_bytes: int

@@ -20,6 +20,7 @@ from kurir.contracts.content import (
     Document,
     Edit,
     Image,
+    LinkPreview,
     Location,
     Media,
     MessageKey,
@@ -183,10 +184,10 @@ def _content(
     """The name of the content's kind and the content itself, as Baileys shapes a message (WAProto.proto, Message)."""
     context = _context(quote, mentions)
     match content:
-        case Text(text=text) if context is None:
+        case Text(text=text, preview=None) if context is None:
             return "conversation", {"conversation": text}
-        case Text(text=text):
-            return _wrapped("extendedTextMessage", {"text": text}, context)
+        case Text(text=text, preview=preview):
+            return _wrapped("extendedTextMessage", {"text": text} | _previewed(preview), context)
         case Image():
             return _wrapped("imageMessage", _media_message(content.media, media_url, content.caption), context)
         case Video():
@@ -231,6 +232,12 @@ def _content(
             return _wrapped("protocolMessage", {"key": _key(content.target), "type": _REVOKE}, None)
         case Unsupported(whatsapp_type=whatsapp_type):
             return whatsapp_type, {}
+
+
+def _previewed(preview: LinkPreview | None) -> dict[str, Any]:
+    if preview is None:
+        return {}
+    return {"matchedText": preview.url, "title": preview.title, "description": preview.description}
 
 
 def _wrapped(name: str, message: dict[str, Any], context: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:

@@ -15,6 +15,7 @@ from kurir.contracts.content import (
     Content,
     Document,
     Image,
+    LinkPreview,
     Location,
     Media,
     MessageKey,
@@ -57,9 +58,22 @@ class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
     expires_in: Seconds | None = None
 
 
+class PreviewIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to show of the link `url`, which stands in the text; `image` is the URL of a picture."""
+
+    url: Annotated[str, Meta(min_length=8, max_length=2048, pattern="^https?://")]
+    title: Annotated[str, Meta(min_length=1, max_length=300)]
+    description: Annotated[str, Meta(max_length=1000)] | None = None
+    image: Annotated[str, Meta(max_length=2048, pattern="^https?://")] | None = None
+
+
 class SendText(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """With `linkPreview` the page of the first link in the text is read for a preview, within five seconds; `preview`
+    says what to show instead."""
+
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
     link_preview: bool = False
+    preview: PreviewIn | None = None
 
 
 class SendMedia(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -121,7 +135,7 @@ def content_of(request: SendRequest, to: str) -> Content:
     """The content of a message without a file, to the JID `to`. Raises Problem naming the field."""
     match request:
         case SendText():
-            return Text(text=request.text, link_preview=request.link_preview)
+            return Text(text=request.text, link_preview=request.link_preview, preview=_preview(request))
         case SendLocation():
             return Location(
                 latitude=request.latitude, longitude=request.longitude, name=request.name, address=request.address
@@ -179,6 +193,15 @@ def media_content(request: SendMedia, media: Media) -> Content:
             return Document(media=media, caption=request.caption)
         case "sticker":
             return Sticker(media=media)
+
+
+def _preview(request: SendText) -> LinkPreview | None:
+    given = request.preview
+    if given is None:
+        return None
+    if given.url not in request.text:
+        raise Problem("VALIDATION_ERROR", "The text does not contain this link.", field="preview.url")
+    return LinkPreview(url=given.url, title=given.title, description=given.description, image=given.image)
 
 
 def _card(contact: ContactIn) -> ContactCard:

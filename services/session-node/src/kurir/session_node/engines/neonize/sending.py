@@ -114,7 +114,12 @@ class Sender:
                     upload = await self._upload(link, form, to_whatsapp.MEDIA_TYPE[type(order.content)])
                     form = msgspec.structs.replace(form, data=b"")  # uploaded; the rest of the send may take a while
             message = to_whatsapp.message(
-                order.content, upload=upload, form=form, quote=order.quote, mentions=order.mentions
+                order.content,
+                upload=upload,
+                form=form,
+                quote=order.quote,
+                mentions=order.mentions,
+                thumbnail=order.thumbnail,
             ).SerializeToString()
             if order.typing_ms > 0:
                 await self._type(link, to, order.typing_ms / 1000)

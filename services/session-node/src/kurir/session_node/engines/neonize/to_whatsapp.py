@@ -44,6 +44,7 @@ from kurir.contracts.content import (
     Document,
     Edit,
     Image,
+    LinkPreview,
     Location,
     Media,
     MessageKey,
@@ -122,17 +123,20 @@ def message(
     form: MediaForm | None = None,
     quote: Quote | None = None,
     mentions: tuple[str, ...] = (),
+    thumbnail: bytes | None = None,
 ) -> Any:
-    """The message of a content. For kinds with media `upload` is the library's UploadResponse, `form` what it uploaded.
+    """The message of a content. For kinds with media `upload` is the library's UploadResponse, `form` what it uploaded;
+    `thumbnail` is the JPEG of a text's preview.
 
     Raises SendFailed for what cannot be sent.
     """
     context = _context(quote, mentions)
     match content:
         case Text():
-            if context is None:
+            if context is None and content.preview is None:
                 return Message(conversation=content.text)
-            return Message(extendedTextMessage=ExtendedTextMessage(text=content.text, contextInfo=context))
+            text = ExtendedTextMessage(text=content.text, contextInfo=context, **_shown(content.preview, thumbnail))
+            return Message(extendedTextMessage=text)
         case Image():
             image = ImageMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
             return _view_once(Message(imageMessage=image)) if content.view_once else Message(imageMessage=image)
@@ -187,6 +191,19 @@ def message(
             return Message(protocolMessage=ProtocolMessage(type=ProtocolMessage.REVOKE, key=_key(content.target)))
         case Unsupported():
             raise SendFailed("kind_not_supported", content.whatsapp_type)
+
+
+def _shown(preview: LinkPreview | None, thumbnail: bytes | None) -> dict[str, Any]:
+    """Fields of a link's preview; `matchedText` is the link as it stands in the text."""
+    if preview is None:
+        return {}
+    return {
+        "matchedText": preview.url,
+        "title": preview.title,
+        "description": preview.description,
+        "previewType": ExtendedTextMessage.NONE,
+        "JPEGThumbnail": thumbnail,
+    }
 
 
 def _media(upload: Any, media: Media, form: MediaForm | None) -> dict[str, Any]:
