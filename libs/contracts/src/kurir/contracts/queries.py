@@ -26,7 +26,7 @@ PAGE_LIMIT = 1000
 """Of groups or contacts: some 300 bytes each, far from the bus's 1 MB."""
 
 Limit = Annotated[int, Meta(ge=1, le=PAGE_LIMIT)]
-A = TypeVar("A")
+A = TypeVar("A", covariant=True)
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
