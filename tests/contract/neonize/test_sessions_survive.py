@@ -14,6 +14,7 @@ from tests.contract.engine.worlds import Watched, a_spec
 from tests.contract.neonize.people import VERA, VERA_JID, Person
 from tests.support.conditions import until
 from tests.support.remote_engine.engine import RemoteEngine, RemoteError
+from tests.support.tunnel import Tunnel
 from tests.support.whatsapp_emulator.client import EmulatorClient
 from tests.support.whatsapp_emulator.process import EmulatorProcess
 
@@ -182,51 +183,10 @@ async def test_a_burst_of_thousands_is_received_whole_and_in_order_and_holds_up_
     assert arrived < BURST, "the other session had to wait for the burst's end"
 
 
-class Tunnel:
-    """A way to the emulator's proxy that can be made to hang: it takes connections and says nothing."""
-
-    def __init__(self, proxy: str) -> None:
-        self.hangs = False
-        self.hanging: list[asyncio.StreamWriter] = []
-        self._to = int(proxy.rpartition(":")[2])
-        self._server: asyncio.Server | None = None
-
-    async def start(self) -> int:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-
-    def let_go(self) -> None:
-        """Hang no longer."""
-        self.hangs = False
-        for writer in self.hanging:
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.hangs:
-            self.hanging.append(writer)
-            await reader.read()
-        else:
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._to)
-            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer), return_exceptions=True)
-        writer.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(1 << 16):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
 async def test_a_dial_that_hangs_holds_up_neither_others_nor_its_own_end(
     emulator: EmulatorProcess, whatsapp: EmulatorClient, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    tunnel = Tunnel(emulator.address.proxy)
+    tunnel = Tunnel(int(emulator.address.proxy.rpartition(":")[2]))
     port = await tunnel.start()
     await whatsapp.open_door(port)
     shard = RemoteEngine(emulator, tmp_path_factory.mktemp("hung"), proxy=f"http://127.0.0.1:{port}")
@@ -235,7 +195,7 @@ async def test_a_dial_that_hangs_holds_up_neither_others_nor_its_own_end(
         lucky, unlucky = Person("lucky", "628333000090"), Person("unlucky", "628333000091")
         await asyncio.gather(lucky.link(shard, whatsapp), unlucky.link(shard, whatsapp))
         await unlucky.session.close()
-        tunnel.hangs = True
+        tunnel.hang(only_new=True)
         unlucky.watched = Watched()
         session = await shard.open(unlucky.spec, unlucky.watched)
         await until("the dial hangs", lambda: bool(tunnel.hanging))

@@ -71,12 +71,14 @@ class RemoteEngine:
         ack_timeout_s: float = ACK_TIMEOUT_S,
         proxy: str | None = None,
         store_url: str | None = None,
+        allowed_proxies: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder / "devices"
         self._files = folder / "files"
         self._log = folder / "engine.log"
         self._emulator = emulator
         self._store_url = store_url
+        self._allowed_proxies = allowed_proxies
         self._proxy = proxy or emulator.address.proxy
         self._ack_timeout_s = ack_timeout_s
         self._process: asyncio.subprocess.Process | None = None
@@ -99,6 +101,7 @@ class RemoteEngine:
             files=str(self._files),
             proxy=self._proxy,
             store_url=self._store_url,
+            allowed_proxies=self._allowed_proxies,
             ack_timeout_s=self._ack_timeout_s,
         )
         program = [sys.executable, "-m", "tests.support.remote_engine.process", msgspec.json.encode(settings).decode()]

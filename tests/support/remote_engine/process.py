@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from kurir.runtime.addresses import AddressGuard
 from kurir.session_node.engines.engine import Attachment, Observation, Received, SendOrder, SessionSpec
 from kurir.session_node.engines.neonize.client import NeonizeEngine
 from kurir.session_node.engines.neonize.postgres_store import PostgresStore
@@ -38,7 +39,12 @@ class EngineProcess:
 
     def __init__(self, settings: EngineSettings, out: int) -> None:
         store = PostgresStore(settings.store_url) if settings.store_url else SqliteStore(Path(settings.folder))
-        self._engine = NeonizeEngine(store, proxy=settings.proxy, ack_timeout_s=settings.ack_timeout_s)
+        self._engine = NeonizeEngine(
+            store,
+            proxy=settings.proxy,
+            proxy_guard=AddressGuard.parse(settings.allowed_proxies, require_https=False),
+            ack_timeout_s=settings.ack_timeout_s,
+        )
         self._files = Path(settings.files)
         self._out = out
         self._sessions: dict[int, Any] = {}

@@ -2,7 +2,7 @@
 
 whatsmeow's own tables know keys by JID alone. Ours, `kurir_device_keys`, says whose they are: a device finds nothing
 but the keys that were paired for it, also when WhatsApp gives a JID a second time, to another tenant. The library opens
-its own connections, two for each client that does something; ours are two for each shard.
+its own connections, two for each client that does something; ours is one for each shard.
 
 The library acknowledges a message before it looks for the keys to read it. So a shard notices within moments that the
 database is away, and says so to be disconnected: messages then wait at WhatsApp.
@@ -26,7 +26,6 @@ ASK_TIMEOUT_S = 10.0
 LOOK_EVERY_S = 3.0  # a server that ends is noticed at once, one behind a dead network after this and ANSWER_TIMEOUT_S
 ANSWER_TIMEOUT_S = 3.0
 TRY_AGAIN_S = 1.0
-OUR_IDLE_S = 20.0
 LIBRARY_IDLE_S = 60  # it opens a new one when it needs one, and never closes those of a client that was stopped
 
 _MAKE = """
@@ -59,15 +58,14 @@ class PostgresStore:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._pool: Any = None
-        self._watching: asyncio.Task[None] | None = None
+        self._connection: Any = None
+        self._why_none = ""
+        self._has_tried = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._connecting: asyncio.Task[None] | None = None
 
     async def start(self, lost: Callable[[str], None]) -> None:
-        self._pool = asyncpg.create_pool(
-            **self._how_to_connect(), min_size=0, max_size=1, max_inactive_connection_lifetime=OUR_IDLE_S
-        )
-        await self._pool
-        self._watching = asyncio.create_task(self._watch(lost), name="postgres watch")
+        self._connecting = asyncio.create_task(self._stay_connected(lost), name="device store")
 
     async def database(self, tenant: str, device: str) -> str:
         return url_for_library(self._url, device)
@@ -103,68 +101,76 @@ class PostgresStore:
         await self._ask(do)
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.wait([self._watching])
-        if self._pool is not None:
-            self._pool.terminate()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.wait([self._connecting])
 
-    def _how_to_connect(self) -> dict[str, Any]:
-        return {
-            "dsn": url_for_asyncpg(self._url),
-            "timeout": CONNECT_TIMEOUT_S,
-            "command_timeout": ASK_TIMEOUT_S,
-            "statement_cache_size": 0,  # a pooler between may give each transaction another connection
-            "server_settings": {"application_name": "kurir device store"},
-        }
+    async def _ask(self, do: Callable[[Any], Awaitable[Any]]) -> Any:
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                await self._has_tried.wait()
+                async with self._turn:
+                    if self._connection is None:
+                        raise StoreUnavailable(self._why_none)
+                    return await do(self._connection)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_TIMEOUT_S:.0f} s") from error
+        except _UNAVAILABLE as error:
+            raise StoreUnavailable(_said_by(error)) from error
 
-    async def _watch(self, lost: Callable[[str], None]) -> None:
-        """Keep a connection, for ever, and tell when there is none to be had any more."""
+    async def _stay_connected(self, lost: Callable[[str], None]) -> None:
+        """Keep a connection for ever, and tell when none is to be had any more.
+
+        Nobody learns of keys without it, so that who is connected to WhatsApp is told whenever it is lost.
+        """
         was_there = False
         while True:
             try:
-                connection = await asyncpg.connect(**self._how_to_connect())
+                connection = await asyncpg.connect(
+                    url_for_asyncpg(self._url),
+                    timeout=CONNECT_TIMEOUT_S,
+                    statement_cache_size=0,  # a pooler between may give each transaction another connection
+                    server_settings={"application_name": "kurir device store"},
+                )
             except _UNAVAILABLE as error:
+                self._why_none = _said_by(error)
+                self._has_tried.set()
                 if was_there:
-                    log.warning("the device store is away: %s", error)
-                    lost(f"PostgreSQL: {error}")
+                    log.warning("the device store is away: %s", self._why_none)
+                    lost(self._why_none)
                 was_there = False
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             if not was_there:
                 log.info("the device store answers")
-            was_there = True
+            was_there, self._connection = True, connection
+            self._has_tried.set()
             try:
-                await _until_it_ends(connection)
+                await self._until_it_ends(connection)
             finally:
+                self._connection, self._why_none = None, "PostgreSQL closed the connection"
                 connection.terminate()
 
-    async def _ask(self, do: Callable[[Any], Awaitable[Any]]) -> Any:
-        assert self._pool is not None, "the store was not started"
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT_S), self._pool.acquire() as connection:
-                return await do(connection)
-        except TimeoutError as error:
-            raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_TIMEOUT_S:.0f} s") from error
-        except _UNAVAILABLE as error:
-            raise StoreUnavailable(f"PostgreSQL: {error}") from error
+    async def _until_it_ends(self, connection: Any) -> None:
+        """Return when the connection is of no use any more."""
+        ended = asyncio.Event()
+        connection.add_termination_listener(lambda _: ended.set())
+        while not connection.is_closed():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), LOOK_EVERY_S)
+                return
+            try:
+                async with self._turn:
+                    await connection.execute("SELECT", timeout=ANSWER_TIMEOUT_S)
+            except _UNAVAILABLE:
+                return
 
 
 _UNAVAILABLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-async def _until_it_ends(connection: Any) -> None:
-    """Return when the connection is of no use any more."""
-    ended = asyncio.Event()
-    connection.add_termination_listener(lambda _: ended.set())
-    while not connection.is_closed():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), LOOK_EVERY_S)
-            return
-        try:
-            await connection.execute("SELECT", timeout=ANSWER_TIMEOUT_S)
-        except _UNAVAILABLE:
-            return
+def _said_by(error: BaseException) -> str:
+    return f"PostgreSQL: {error}" if str(error) else "PostgreSQL does not answer"
 
 
 def url_for_library(url: str, device: str) -> str:

@@ -28,6 +28,7 @@ def sent(answer: bytes, to: str) -> Sent:
 
 # Texts of whatsmeow's errors (errors.go, send.go, request.go), first match counts. A reason is for messages that were
 # certainly not sent; None means that the message had left when the error came.
+_NO_KEYS: tuple[Reason, float] = ("device_store_unavailable", 5.0)
 _FAILURES: tuple[tuple[str, Reason | None, float | None], ...] = (
     (r"server returned error 463\b", "reachout_timelock", None),
     (r"server returned error 429\b|rate-overlimit", "rate_overlimit", 60.0),
@@ -37,7 +38,8 @@ _FAILURES: tuple[tuple[str, Reason | None, float | None], ...] = (
     (r"timed out waiting for message send response", None, None),
     (r"disconnected before message send returned", None, None),
     # Keys are read before a message leaves; whatsmeow's own words, then those of its PostgreSQL and SQLite drivers.
-    (r"failed to prefetch sessions|\bpq: |database is locked", "device_store_unavailable", 5.0),
+    (r"^(?!.*failed to send message node).*(?:\bpq: |database is locked|EOF$|bad connection$)", *_NO_KEYS),
+    (r"^(?!.*failed to send message node).*(?:connection (?:refused|reset by peer)|broken pipe|timeout)$", *_NO_KEYS),
     (r"not participating in that group|not a participant", "group_left", None),
     (r"that group does not exist", "invalid_recipient", None),
     (r"group members.*(?:forbidden|item-not-found|not-authorized|40[134])", "group_left", None),
