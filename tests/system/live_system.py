@@ -6,6 +6,7 @@ would do it.
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -19,22 +20,25 @@ from kurir.cli.processes import ManagedProcess
 from kurir.cli.settings import UpSettings
 from kurir.runtime.settings import load
 from tests.support.server_process import free_port
+from tests.support.whatsapp_emulator.process import EmulatorProcess
 
 
 class LiveSystem:
-    """Start with `start`, end with `stop`; `process(name)` finds one to kill."""
+    """Start with `start`, end with `stop`; `process(name)` finds one to kill. With `whatsapp` it has that one alone."""
 
-    def __init__(self, state: Path, **environment: str) -> None:
-        first = four_free_ports()
+    def __init__(self, state: Path, *, whatsapp: EmulatorProcess | None = None, **environment: str) -> None:
+        first, nats_port = four_free_ports(), free_port()
+        trusting = whatsapp.trusting(doors=[nats_port], windows=[first + 1]) if whatsapp is not None else []
         self.settings = load(
             UpSettings,
             environment="demo",
             state=state,
             api_port=free_port(),
-            nats_port=free_port(),
+            nats_port=nats_port,
             mongo_port=free_port(),
             receiver_port=free_port(),
             health_ports=first,
+            session_node_prefix=shlex.join(trusting),
         )
         self._environment = environment
         self._processes: dict[str, ManagedProcess] = {}
@@ -92,6 +96,12 @@ class LiveSystem:
     def kill(self, name: str) -> None:
         """SIGKILL one process: `shard` is one of the session-node's children, others go by their names."""
         os.kill(self.pid_of(name), signal.SIGKILL)
+
+    def kill_node(self) -> None:
+        """SIGKILL the session-node with all its shards, as if its machine were gone."""
+        supervisor = self.pid_of("session-node")
+        for pid in (supervisor, *_children(supervisor)):
+            os.kill(pid, signal.SIGKILL)
 
     def pid_of(self, name: str) -> int:
         if name == "shard":

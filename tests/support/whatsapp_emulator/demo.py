@@ -139,25 +139,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="whatsapp_emulator.demo", description=__doc__.partition("\n")[0])
     parser.add_argument("--once", action="store_true", help="stop after the demonstration")
     parser.add_argument("--shared-network", action="store_true", help="make no network namespace")
+    parser.add_argument("--control-port", type=int, default=DEFAULT_CONTROL_PORT, help="of the emulator")
     arguments = parser.parse_args()
+    options = ["--shared-network"] if arguments.shared_network else []
     try:
-        return run(once=arguments.once, has_namespace=not arguments.shared_network)
+        return run(arguments.control_port, *options, once=arguments.once)
     except (PortOccupied, SettingsRefused, CannotStart) as why:
         say_plain(str(why))
         return 1
 
 
-def run(*, once: bool, has_namespace: bool) -> int:
-    """Returns the exit code. Raises CannotStart, PortOccupied or SettingsRefused."""
+def run(control_port: int, *options: str, once: bool) -> int:
+    """Returns the exit code; `options` are the emulator's. Raises CannotStart, PortOccupied or SettingsRefused."""
     if "NATS_URL" in os.environ:
         raise CannotStart("The session-node is put where it reaches the embedded NATS only: unset NATS_URL.")
     settings = load(UpSettings, state=load(UpSettings).state / "emulated")
     ensure_ports_free(settings)
-    _ensure_no_other()
+    _ensure_no_other(control_port)
     # The emulator knows no device of former times, and a device of the real WhatsApp must never meet it.
     shutil.rmtree(settings.state, ignore_errors=True)
-    options = ["--control-port", str(DEFAULT_CONTROL_PORT)] + ([] if has_namespace else ["--shared-network"])
-    emulator = EmulatorProcess(DEFAULT_FOLDER.absolute(), *options)
+    emulator = EmulatorProcess(DEFAULT_FOLDER.absolute(), "--control-port", str(control_port), *options)
     emulator.folder.mkdir(parents=True, exist_ok=True)
     with emulator:
         say(f"WhatsApp emulator: {emulator.address.control} {_network(emulator)}")
@@ -167,12 +168,12 @@ def run(*, once: bool, has_namespace: bool) -> int:
         )
 
 
-def _ensure_no_other() -> None:
+def _ensure_no_other(port: int) -> None:
     """Two in one folder would take each other's trust away. Raises CannotStart."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        if probe.connect_ex(("127.0.0.1", DEFAULT_CONTROL_PORT)) == 0:
-            raise CannotStart(f"Port {DEFAULT_CONTROL_PORT} is taken: is another emulator running? Stop it first.")
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise CannotStart(f"Port {port} is taken: is another emulator running? Stop it, or give --control-port.")
 
 
 def _network(emulator: EmulatorProcess) -> str:
