@@ -164,6 +164,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"url": URL, "bodyHmac": {"header": ""}}, "VALIDATION_ERROR", "bodyHmac.header"),
     ({"url": URL, "secret": "short"}, "VALIDATION_ERROR", "secret"),
     ({"url": URL, "maxInFlight": 0}, "VALIDATION_ERROR", "maxInFlight"),
+    ({"url": URL, "maxPerSecond": 0}, "VALIDATION_ERROR", "maxPerSecond"),
+    ({"url": URL, "retrySchedule": [5, -1]}, "VALIDATION_ERROR", "retrySchedule[1]"),
+    ({"url": URL, "filter": {"direction": "up"}}, "VALIDATION_ERROR", "filter.direction"),
+    ({"url": URL, "filter": {"chats": ["+62 811 1", "nobody"]}}, "VALIDATION_ERROR", "filter.chats[0]"),
 ]
 
 
@@ -193,6 +197,25 @@ async def test_changes_are_kept_and_patterns_accepted(api: Api, tenant: Client) 
     assert (endpoint.active, endpoint.device, endpoint.url) == (False, None, URL)
     assert (await tenant.delete(f"/webhooks/{made['id']}")).status_code == 204
     assert (await tenant.get(f"/webhooks/{made['id']}")).status_code == 404
+
+
+async def test_what_is_sent_how_fast_and_how_often_again_is_the_tenants_choice(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    wanted = {"deviceIds": [device], "chats": ["+62 811-1222-333", "120363@g.us"], "direction": "in", "fromMe": False}
+    body = {"url": URL, "filter": wanted, "maxPerSecond": 20, "retrySchedule": [1, 60]}
+    made = (await tenant.post("/webhooks", json=body)).json()
+    assert made["filter"] == {**wanted, "chats": ["628111222333@s.whatsapp.net", "120363@g.us"]}
+    assert (made["maxPerSecond"], made["retrySchedule"]) == (20, [1, 60])
+    endpoint = await stored(api, tenant, made["id"])
+    assert endpoint.filter.devices == (device,)
+    assert endpoint.retry_delays_s == (1, 60)
+    of_others = {"filter": {"deviceIds": [device, await (await api.tenant()).device()]}}
+    refused = await tenant.patch(f"/webhooks/{made['id']}", json=of_others)
+    assert (refused.status_code, refused.json()["field"]) == (404, "filter.deviceIds[1]")
+    cleared = {"filter": {}, "maxPerSecond": None, "retrySchedule": None}
+    changed = (await tenant.patch(f"/webhooks/{made['id']}", json=cleared)).json()
+    assert changed["filter"] == {"deviceIds": [], "chats": [], "direction": None, "fromMe": None}
+    assert (changed["maxPerSecond"], changed["retrySchedule"]) == (None, None)
 
 
 async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back(api: Api, tenant: Client) -> None:

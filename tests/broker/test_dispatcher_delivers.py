@@ -10,6 +10,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from kurir.contracts import events, streams, subjects
+from kurir.contracts.content import Address
+from kurir.contracts.records import EventFilter
 from kurir.runtime.partitions import partition_of
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
@@ -239,3 +241,18 @@ async def test_an_endpoint_whose_secret_ran_out_gets_nothing_unsigned(stage: Sta
         (attempt,) = await stage.attempts_until(1)
     assert (attempt.error, attempt.outcome) == ("secret", "dead")
     assert not receiver.received
+
+
+async def test_a_filter_holds_back_what_its_endpoint_does_not_want(stage: Stage, receiver: WebhookReceiver) -> None:
+    group = Address(jid="120363@g.us")
+    await stage.endpoint(receiver.url("/group"), filter=EventFilter(chats=("120363@g.us",)))
+    await stage.endpoint(receiver.url("/out"), filter=EventFilter(direction="out"))
+    await stage.endpoint(receiver.url("/all"))
+    async with stage.dispatcher():
+        from_alice = await stage.say(a_message())
+        in_group = await stage.say(a_message(chat=group, is_group=True))
+        mine = await stage.say(a_message(from_me=True))
+        await receiver.wait_for(5)
+        await stage.nothing_waits()
+    heard = {path: {one.header("webhook-id") for one in receiver.at(path)} for path in ("/group", "/out", "/all")}
+    assert heard == {"/group": {in_group.id}, "/out": {mine.id}, "/all": {from_alice.id, in_group.id, mine.id}}

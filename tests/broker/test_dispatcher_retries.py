@@ -204,5 +204,36 @@ async def test_an_endpoint_that_fails_in_a_row_is_left_alone_and_probed(
         assert len(delivered) == 6
 
 
+async def test_an_endpoint_has_a_retry_schedule_of_its_own(stage: Stage, receiver: WebhookReceiver) -> None:
+    await stage.endpoint(receiver.url("/own"), retry_delays_s=(0.1,))
+    await stage.endpoint(receiver.url("/none"), retry_delays_s=())
+    await stage.endpoint(receiver.url("/usual"))
+    for path in ("/own", "/none", "/usual"):
+        receiver.on(path, Reply(500))
+    async with stage.dispatcher(retry_schedule="0.1,0.1"):
+        await stage.say(a_message())
+        await stage.nothing_waits()
+        attempts = await stage.attempts_until(6)
+    ends = {path: [one.outcome for one in attempts if one.url.endswith(path)] for path in ("/own", "/none", "/usual")}
+    assert ends == {"/own": ["retry", "dead"], "/none": ["dead"], "/usual": ["retry", "retry", "dead"]}
+
+
+async def test_no_more_requests_are_made_in_a_second_than_an_endpoint_wants_of_all_dispatchers_together(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    await stage.endpoint(receiver.url("/slow"), max_per_second=5)
+    await stage.endpoint(receiver.url("/quick"))
+    async with stage.dispatcher(), stage.dispatcher():
+        for _ in range(15):
+            await stage.say(a_message())
+        await receiver.wait_for(15, lambda request: request.path == "/quick")
+        await receiver.wait_for(15, lambda request: request.path == "/slow")
+        await stage.nothing_waits()
+    assert len(receiver.received) == 30
+    slow = sorted(request.at for request in receiver.at("/slow"))
+    # Counted in whole seconds, so two full ones may meet; the third cannot.
+    assert all(later - earlier > 0.9 for earlier, later in zip(slow, slow[10:], strict=False))
+
+
 def _same_partition(one: str, other: str) -> bool:
     return partition_of(one, DELIVERY_PARTITIONS) == partition_of(other, DELIVERY_PARTITIONS)

@@ -3,10 +3,14 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
-from kurir.contracts.records import Endpoint
-from kurir.webhook_dispatcher.matching import interested, wants_type
+from kurir.contracts import events
+from kurir.contracts.content import Address, Media, Text
+from kurir.contracts.records import Endpoint, EventFilter
+from kurir.dialects.event_patterns import wants_type
+from kurir.webhook_dispatcher.matching import asks_for_body, interested, passes
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -67,3 +71,62 @@ def test_only_active_endpoints_of_the_device_hear_of_it() -> None:
     )
     found = interested([every_device, this_one, another, inactive], "d1", "messages.upsert")
     assert [endpoint.id for endpoint in found] == ["all", "this"]
+
+
+def test_a_filter_names_devices() -> None:
+    two, none = an_endpoint(id="two", filter=EventFilter(devices=("d1", "d2"))), an_endpoint(id="none")
+    assert interested([two, none], "d2", "messages.upsert") == [two, none]
+    assert interested([two, none], "d3", "messages.upsert") == [none]
+    assert not asks_for_body(two.filter)
+
+
+ALICE = Address(jid="123@lid", pn="628111@s.whatsapp.net", lid="123@lid")
+SAID = {"id": "e1", "tenant": "t1", "device": "d1", "at": NOW, "message_id": "m1"}
+RECEIVED = events.MessageUpserted(
+    **SAID, whatsapp_id="3EB0", chat=ALICE, sender=ALICE, content=Text(text="Halo"), sent_at=NOW
+)
+WRITTEN_ON_THE_PHONE = msgspec.structs.replace(RECEIVED, from_me=True)
+FILE_MISSING = events.MediaFailed(
+    **SAID,
+    whatsapp_id="3EB0",
+    chat=ALICE,
+    sender=ALICE,
+    media=Media(object="", mimetype="image/png", size=1, sha256=""),
+    reason="expired",
+)
+STATUS = events.MessageStatusChanged(**SAID, status="sent", to="628111@s.whatsapp.net")
+CONNECTED = events.ConnectionUpdate(id="e2", tenant="t1", device="d1", at=NOW, state="connected")
+ALL = {
+    "received": RECEIVED,
+    "written": WRITTEN_ON_THE_PHONE,
+    "missing": FILE_MISSING,
+    "status": STATUS,
+    "connected": CONNECTED,
+}
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        (EventFilter(direction="in"), {"received", "missing", "connected"}),
+        (EventFilter(direction="out"), {"written", "status", "connected"}),
+        (EventFilter(from_me=True), {"written", "missing", "status", "connected"}),
+        (EventFilter(from_me=False), {"received", "missing", "status", "connected"}),
+        (EventFilter(chats=("628111@s.whatsapp.net",)), set(ALL)),
+        (EventFilter(chats=("123@lid", "9@g.us")), {"received", "written", "missing", "connected"}),
+        (EventFilter(chats=("628112@s.whatsapp.net",)), {"connected"}),
+        (
+            EventFilter(chats=("628111@s.whatsapp.net",), direction="in", from_me=False),
+            {"received", "missing", "connected"},
+        ),
+    ],
+)
+def test_a_filter_looks_at_chat_direction_and_writer(filter: EventFilter, expected: set[str]) -> None:
+    assert asks_for_body(filter)
+    assert {
+        name for name, event in ALL.items() if passes(filter, events.type_of(event), events.encode(event))
+    } == expected
+
+
+def test_an_event_that_cannot_be_read_is_rather_sent_than_lost() -> None:
+    assert passes(EventFilter(chats=("1@g.us",)), "a.type.that.is.new", b'{"chat":"of another form"}')

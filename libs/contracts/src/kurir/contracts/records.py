@@ -48,6 +48,13 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     device: str | None = None
 
 
+class SealedProxy(Struct, frozen=True, kw_only=True):
+    """A proxy URL encrypted under the master key, bound to its device; `shown` is the URL without its password."""
+
+    sealed: str
+    shown: str
+
+
 class Device(Struct, frozen=True, kw_only=True):
     """Bucket `devices`, key `<tenant>.<id>`: what the tenant wants. The owner of the partition makes it so.
 
@@ -67,6 +74,7 @@ class Device(Struct, frozen=True, kw_only=True):
     pace_per_minute: int = 30
     rate_per_minute: int | None = None
     undelivered_after_s: int | None = None
+    proxy: SealedProxy | None = None
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -117,6 +125,20 @@ class BodyHmac(Struct, frozen=True, kw_only=True):
     prefix: Annotated[str, Meta(max_length=32)] = "sha256="
 
 
+class EventFilter(Struct, frozen=True, kw_only=True):
+    """Which of the events that an endpoint asks for by type it hears. What is empty or absent lets everything through.
+
+    `chats` are JIDs. `direction` is `in` for what others wrote, `out` for what the account
+    wrote and what became of it. `from_me` is about messages.upsert alone: what the account wrote on another of its
+    devices, or everything else. An event that has no chat, or no direction, passes.
+    """
+
+    devices: tuple[str, ...] = ()
+    chats: tuple[str, ...] = ()
+    direction: Literal["in", "out"] | None = None
+    from_me: bool | None = None
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """Bucket `endpoints`, key `<tenant>.<id>`: a tenant's webhook URL and what it wants to hear.
 
@@ -130,6 +152,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     created_at: When
     updated_at: When
     events: tuple[str, ...] = ("*",)
+    filter: EventFilter = EventFilter()
     device: str | None = None
     secrets: tuple[SealedSecret, ...] = ()
     signatures: tuple[SignatureScheme, ...] = ("standard", "device_gateway")
@@ -138,6 +161,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     body_hmac: BodyHmac = BodyHmac()
     active: bool = True
     max_in_flight: int = 10
+    max_per_second: int | None = None
+    retry_delays_s: tuple[float, ...] | None = None
     disabled_reason: str | None = None
 
 

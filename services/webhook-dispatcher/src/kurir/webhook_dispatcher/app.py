@@ -21,6 +21,7 @@ from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import FanOut
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.payloads import Payloads
+from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.request import USER_AGENT
 from kurir.webhook_dispatcher.settings import DispatcherSettings
 from kurir.webhook_dispatcher.workers import DeliveryWorkers
@@ -91,6 +92,7 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
         pause=workers.pause,
         resume=workers.resume,
     )
+    rates = Rates(bus, life.clock)
     delivering = Delivering(
         bus=bus,
         endpoints=endpoints,
@@ -100,6 +102,7 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
         history=AttemptHistory(mongo),
         payloads=Payloads(settings.public_url),
         circuits=circuits,
+        rates=rates,
         measures=measures,
         clock=life.clock,
         retry_delays_s=settings.retry_delays_s,
@@ -110,6 +113,7 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     await workers.start(delivering.deliver)
     life.on_stop("deliveries", workers.stop)
     life.on_stop("circuits", circuits.stop)
+    life.on_stop("rates", rates.stop)
     life.metrics.gauge_from("kurir_webhook_lanes", "Endpoints that are behind", lambda: workers.lanes)
     life.metrics.gauge_from("kurir_webhook_held", "Deliveries in this process", lambda: workers.held)
     life.metrics.gauge_from("kurir_webhook_open_circuits", "Endpoints that are left alone", lambda: circuits.open)

@@ -32,6 +32,7 @@ from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.outcome import Verdict
 from kurir.webhook_dispatcher.payloads import Payloads
+from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.request import Headers, SecretsUnusable
 from kurir.webhook_dispatcher.retry_schedule import delay_s
 
@@ -58,6 +59,7 @@ class Delivering:
         history: AttemptHistory,
         payloads: Payloads,
         circuits: Circuits,
+        rates: Rates,
         measures: Measures,
         clock: Clock,
         retry_delays_s: tuple[float, ...],
@@ -73,6 +75,7 @@ class Delivering:
         self._history = history
         self._payloads = payloads
         self._circuits = circuits
+        self._rates = rates
         self._measures = measures
         self._clock = clock
         self._retry_delays_s = retry_delays_s
@@ -104,6 +107,8 @@ class Delivering:
             attempt = self._canceled(delivery, endpoint)
         else:
             await self._circuits.admit(endpoint.id)
+            if endpoint.max_per_second is not None:
+                await self._rates.turn(endpoint, endpoint.max_per_second)
             async with self._places:
                 attempt = await self._attempt(delivery, endpoint, traceparent)
         await self._audit.record(attempt)
@@ -177,7 +182,8 @@ class Delivering:
             result = "disabled"
         else:
             self._circuits.failed(endpoint.id)
-            wait_s = delay_s(self._retry_delays_s, delivery.attempt, verdict.retry_after_s)
+            delays_s = self._retry_delays_s if endpoint.retry_delays_s is None else endpoint.retry_delays_s
+            wait_s = delay_s(delays_s, delivery.attempt, verdict.retry_after_s)
             result = "dead" if wait_s is None else "retry"
             next_at = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
         return _fact(

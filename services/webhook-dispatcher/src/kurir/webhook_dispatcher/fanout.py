@@ -21,6 +21,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import GivenUp, Rejected, conclude
 from kurir.runtime.tracing import TRACEPARENT
 from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.matching import asks_for_body, passes
 from kurir.webhook_dispatcher.measures import Measures
 
 log = get("kurir.fanout")
@@ -38,7 +39,11 @@ _encoder = msgspec.json.Encoder()
 def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
     """What to publish for one event. Raises Rejected for what is no event, or says that it is another tenant's."""
     subject = subjects.parse_event(message.subject)
-    interested = endpoints.interested(subject.tenant, subject.device, subject.type)
+    interested = [
+        endpoint
+        for endpoint in endpoints.interested(subject.tenant, subject.device, subject.type)
+        if not asks_for_body(endpoint.filter) or passes(endpoint.filter, subject.type, message.data)
+    ]
     if not interested:
         return []
     try:

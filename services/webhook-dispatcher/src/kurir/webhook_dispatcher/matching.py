@@ -1,40 +1,71 @@
-"""Which endpoints want an event: by type pattern and by device. Pure.
+"""Which endpoints want an event: by type pattern (`dialects.event_patterns`), by device, and by what it says. Pure.
 
-A pattern is an event type (`messages.upsert`), a legacy name of one (`message.received`), or either with `*` for any
-run of characters (`send.message.*`, `*`). What only says that a message is under way is heard by those alone who ask
-for `send.message.` by name: everybody else would get three requests for each message instead of one.
+`interested` needs the subject alone; `passes` needs the body, and is asked only for endpoints that filter by it.
 """
 
-import fnmatch
 from collections.abc import Iterable
-from functools import lru_cache
 
-from kurir.contracts.records import Endpoint
-from kurir.dialects.shapes import ALIASES
+import msgspec
 
-INTERIM_TYPES = frozenset({"send.message.queued", "send.message.sending"})
-_INTERIM_PREFIX = "send.message."
+from kurir.contracts.content import Address
+from kurir.contracts.records import Endpoint, EventFilter
+from kurir.dialects.event_patterns import wants_type
 
-
-@lru_cache(maxsize=4096)
-def wants_type(patterns: tuple[str, ...], type_: str) -> bool:
-    """Whether one of the type patterns asks for events of the native type `type_`."""
-    if type_ in INTERIM_TYPES:
-        return any(p.startswith(_INTERIM_PREFIX) and fnmatch.fnmatchcase(type_, _literal(p)) for p in patterns)
-    names = (type_, ALIASES[type_]) if type_ in ALIASES else (type_,)
-    return any(fnmatch.fnmatchcase(name, _literal(pattern)) for pattern in patterns for name in names)
+_RECEIVED = frozenset({"messages.upsert", "messages.media.failed"})
+_SENT_PREFIX = "send.message."
 
 
 def wants(endpoint: Endpoint, device: str, type_: str) -> bool:
-    """Whether `endpoint` is to hear of this event of its tenant."""
-    return endpoint.active and endpoint.device in (None, device) and wants_type(endpoint.events, type_)
+    """Whether `endpoint` is to hear of this event of its tenant, unless its filter says no."""
+    return (
+        endpoint.active
+        and endpoint.device in (None, device)
+        and (not endpoint.filter.devices or device in endpoint.filter.devices)
+        and wants_type(endpoint.events, type_)
+    )
 
 
 def interested(endpoints: Iterable[Endpoint], device: str, type_: str) -> list[Endpoint]:
-    """Those of one tenant's endpoints that are to hear of this event."""
+    """Those of one tenant's endpoints that are to hear of this event, unless their filters say no."""
     return [endpoint for endpoint in endpoints if wants(endpoint, device, type_)]
 
 
-def _literal(pattern: str) -> str:
-    """Only `*` is special here, while fnmatch also knows `?` and `[`."""
-    return pattern.replace("[", "[[]").replace("?", "[?]")
+class _Said(msgspec.Struct, frozen=True):
+    """What filters look at, of any event."""
+
+    chat: Address | None = None
+    to: str | None = None
+    from_me: bool = False
+
+
+_said_decoder = msgspec.json.Decoder(_Said)
+
+
+def asks_for_body(filter: EventFilter) -> bool:
+    """Whether the filter is about what an event says."""
+    return bool(filter.chats) or filter.direction is not None or filter.from_me is not None
+
+
+def passes(filter: EventFilter, type_: str, event: bytes) -> bool:
+    """Whether an event of that type and body gets through; one that cannot be read does: rather too much than lost."""
+    try:
+        said = _said_decoder.decode(event)
+    except msgspec.DecodeError:
+        return True
+    if filter.from_me is not None and type_ == "messages.upsert" and said.from_me != filter.from_me:
+        return False
+    if filter.direction is not None and filter.direction != (_direction(type_, said) or filter.direction):
+        return False
+    return not filter.chats or _is_of(filter.chats, said)
+
+
+def _direction(type_: str, said: _Said) -> str | None:
+    if type_ in _RECEIVED:
+        return "out" if said.from_me else "in"
+    return "out" if type_.startswith(_SENT_PREFIX) else None
+
+
+def _is_of(chats: tuple[str, ...], said: _Said) -> bool:
+    names = [said.to] if said.chat is None else [said.chat.jid, said.chat.pn, said.chat.lid]
+    known = [name for name in names if name]
+    return not known or any(name in chats for name in known)

@@ -1,14 +1,11 @@
 """Webhooks as callers see them."""
 
-import fnmatch
-import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from kurir.api.webhooks.endpoint_secrets import MASKED, public_key
-from kurir.contracts.events import EVENT_TYPES
 from kurir.contracts.records import BodyHmac, Endpoint, EndpointState, PayloadShape, SignatureScheme
 from kurir.dialects.shapes import ALIASES
 
@@ -19,20 +16,38 @@ Secret = Annotated[str, Meta(min_length=8, max_length=128)]
 SigningKey = Annotated[str, Meta(min_length=8, max_length=128)]
 OverlapHours = Annotated[int, Meta(ge=0, le=168)]
 InFlight = Annotated[int, Meta(ge=1, le=100)]
+PerSecond = Annotated[int, Meta(ge=1, le=1000)]
+RetryDelay = Annotated[float, Meta(ge=0, le=7 * 24 * 3600)]
+RetrySchedule = Annotated[tuple[RetryDelay, ...], Meta(max_length=30)]
+DeviceIds = Annotated[tuple[str, ...], Meta(max_length=100)]
+Chats = Annotated[tuple[Annotated[str, Meta(min_length=5, max_length=64)], ...], Meta(max_length=100)]
 
 DEFAULT_EVENTS = tuple(ALIASES.values())
-_NAMES = (*EVENT_TYPES, *ALIASES.values())
-_PATTERN = re.compile(r"[a-z.*_]{1,64}")
 
 
 class BodySignature(BodyHmac, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where `body_hmac` puts the signature, 64 hex digits, and what stands before them."""
 
 
+class WebhookFilter(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Which of the events in `events` are sent. What is empty or absent lets everything through.
+
+    `chats` are phone numbers or JIDs. `direction` is `in` for what others wrote, `out` for what the account wrote and
+    what became of it. `fromMe` is about received messages alone: `true` for what the account wrote on its phone or
+    another device, `false` for everything else. Events without a chat or a direction, such as device.status, pass."""
+
+    device_ids: DeviceIds = ()
+    chats: Chats = ()
+    direction: Literal["in", "out"] | None = None
+    from_me: bool | None = None
+
+
 class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`events` are names such as `message.received` or patterns such as `send.message.*`; absent means
     message.received, message.status and device.status. Absent `deviceId` means all devices. An absent `secret` is
-    made and shown once; an absent `signingKey` is made where `signatures` has `ed25519`, and its public half shown."""
+    made and shown once; an absent `signingKey` is made where `signatures` has `ed25519`, and its public half shown.
+    `maxInFlight` requests are made at once, `maxPerSecond` in a second. `retrySchedule` are the seconds between
+    attempts, empty for none; absent means the usual schedule of three days."""
 
     url: Url
     events: Events = DEFAULT_EVENTS
@@ -43,7 +58,10 @@ class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     body_hmac: BodySignature = BodySignature()
     payload: PayloadShape = "device_gateway"
     headers: dict[str, str] = {}
+    filter: WebhookFilter = WebhookFilter()
     max_in_flight: InFlight = 10
+    max_per_second: PerSecond | None = None
+    retry_schedule: RetrySchedule | None = None
 
 
 class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -57,7 +75,10 @@ class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     body_hmac: BodySignature | UnsetType = UNSET
     payload: PayloadShape | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
+    filter: WebhookFilter | UnsetType = UNSET
     max_in_flight: InFlight | UnsetType = UNSET
+    max_per_second: PerSecond | UnsetType | None = UNSET
+    retry_schedule: RetrySchedule | UnsetType | None = UNSET
     active: bool | UnsetType = UNSET
 
 
@@ -84,6 +105,9 @@ class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
     payload: PayloadShape
     headers: dict[str, str]
     max_in_flight: int
+    filter: WebhookFilter
+    max_per_second: int | None = None
+    retry_schedule: tuple[float, ...] | None = None
     device_id: str | None = None
     secret: str | UnsetType = UNSET
     public_key: str | None = None
@@ -98,11 +122,6 @@ class NewSecret(Struct, frozen=True, kw_only=True, rename="camel"):
     secret: str
     public_key: str | None
     previous_valid_until: datetime
-
-
-def is_event_pattern(text: str) -> bool:
-    """Whether `text` names an event, or matches one: a mistyped name would never deliver anything."""
-    return _PATTERN.fullmatch(text) is not None and any(fnmatch.fnmatchcase(name, text) for name in _NAMES)
 
 
 def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None = None) -> WebhookView:
@@ -120,6 +139,14 @@ def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None 
         body_hmac=endpoint.body_hmac,
         headers=dict.fromkeys(endpoint.headers, MASKED),
         max_in_flight=endpoint.max_in_flight,
+        filter=WebhookFilter(
+            device_ids=endpoint.filter.devices,
+            chats=endpoint.filter.chats,
+            direction=endpoint.filter.direction,
+            from_me=endpoint.filter.from_me,
+        ),
+        max_per_second=endpoint.max_per_second,
+        retry_schedule=endpoint.retry_delays_s,
         device_id=endpoint.device,
         secret=secret if secret is not None else UNSET,
         public_key=public_key(endpoint),

@@ -9,11 +9,13 @@ from kurir.api.auth import Caller
 from kurir.api.changes import Changes
 from kurir.api.devices.service import Devices
 from kurir.api.problems import Problem
+from kurir.api.recipients import NotARecipient, jid_of
 from kurir.api.urls import check_url
 from kurir.api.webhooks.endpoint_secrets import EndpointSecrets, check_headers, check_signatures
-from kurir.api.webhooks.schemas import NewWebhook, RotateSecret, WebhookChange, is_event_pattern
+from kurir.api.webhooks.schemas import NewWebhook, RotateSecret, WebhookChange, WebhookFilter
 from kurir.contracts import ids
-from kurir.contracts.records import Endpoint, EndpointState
+from kurir.contracts.records import Endpoint, EndpointState, EventFilter
+from kurir.dialects.event_patterns import is_event_pattern
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.clock import Clock
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
@@ -63,6 +65,7 @@ class Webhooks:
         signatures = check_signatures(new.signatures, new.secret)
         check_headers(new.headers, signatures, new.body_hmac)
         await self._check(caller, new.url, new.events, device)
+        filter = self._filter(caller, new.filter)
         now = self._clock.now()
         identifier = ids.short_id("wh_")
         secrets = EndpointSecrets(self._master_key, caller.tenant.id, identifier)
@@ -80,7 +83,10 @@ class Webhooks:
             headers=secrets.sealed_headers(new.headers, {}),
             body_hmac=new.body_hmac,
             secrets=sealed,
+            filter=filter,
             max_in_flight=new.max_in_flight,
+            max_per_second=new.max_per_second,
+            retry_delays_s=new.retry_schedule,
         )
         await self._endpoints.create(key_of(endpoint.tenant, endpoint.id), endpoint)
         await self._tell(caller, "endpoint.created", endpoint, url=endpoint.url)
@@ -91,6 +97,10 @@ class Webhooks:
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
         if "device_id" in given:
             given["device"] = given.pop("device_id") or caller.key.device
+        if "filter" in given:
+            given["filter"] = self._filter(caller, given["filter"])
+        if "retry_schedule" in given:
+            given["retry_delays_s"] = given.pop("retry_schedule")
         secrets = EndpointSecrets(self._master_key, known.tenant, known.id)
         if "signatures" in given:
             given["secrets"] = secrets.completed(known, given["signatures"], self._clock.now())
@@ -139,6 +149,24 @@ class Webhooks:
             except Problem as problem:
                 raise Problem(problem.code, field="deviceId") from None
         await check_url(url, self._guard)
+
+    def _filter(self, caller: Caller, wanted: WebhookFilter) -> EventFilter:
+        """The filter as it is kept: chats in the form that events have. Raises Problem about a field."""
+        for index, device in enumerate(wanted.device_ids):
+            try:
+                self._devices.get(caller, device)
+            except Problem as problem:
+                raise Problem(problem.code, field=f"filter.deviceIds[{index}]") from None
+        chats = []
+        for index, chat in enumerate(wanted.chats):
+            try:
+                chats.append(jid_of(chat, caller.tenant.country))
+            except NotARecipient:
+                message = f"{chat!r} is no phone number and no JID."
+                raise Problem("VALIDATION_ERROR", message, field=f"filter.chats[{index}]") from None
+        return EventFilter(
+            devices=wanted.device_ids, chats=tuple(chats), direction=wanted.direction, from_me=wanted.from_me
+        )
 
     async def _write(self, known: Endpoint, **given: object) -> Endpoint:
         now = self._clock.now()
