@@ -36,6 +36,7 @@ def body_for(path: str) -> dict[str, Any] | None:
         "/devices/{deviceId}": {"name": "mine now"},
         "/webhooks/{webhookId}": {"active": False},
         "/tenants/{tenantId}": {"name": "mine now"},
+        "/messages/{messageId}": {"text": "mine now"},
         "/devices/{deviceId}/groups": {"subject": "Office"},
         "/devices/{deviceId}/groups/join": {"link": "https://chat.whatsapp.com/AbCdEfGhIjKl"},
         "/devices/{deviceId}/groups/{groupId}/members": {"change": "add", "members": ["6281234567890"]},

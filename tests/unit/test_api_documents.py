@@ -9,7 +9,7 @@ from kurir.api.documents import llms, openapi
 from kurir.contracts.errors import ERRORS
 
 COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
-METHODS = {"get", "post", "patch", "delete"}
+METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 def _references(value: Any) -> set[str]:

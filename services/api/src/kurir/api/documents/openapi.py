@@ -57,6 +57,11 @@ _ASKED: dict[int, tuple[ErrorCode, ...]] = {  # of the device's owner, who asks 
 }
 _CHANGED: dict[int, tuple[ErrorCode, ...]] = {**_ASKED, 504: ("OUTCOME_UNKNOWN",)}
 _OF_GROUP: dict[int, tuple[ErrorCode, ...]] = {404: ("DEVICE_NOT_FOUND", "GROUP_NOT_FOUND")}
+_CHANGEABLE: dict[int, tuple[ErrorCode, ...]] = {
+    409: ("MESSAGE_NOT_CHANGEABLE", "IDEMPOTENCY_CONFLICT"),
+    429: ("RATE_LIMIT_EXCEEDED", "BACKLOG_FULL"),
+    503: ("SERVICE_UNAVAILABLE", "HISTORY_UNAVAILABLE"),
+}
 _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "listGroups": _ASKED,
     "createGroup": {**_CHANGED, 409: ("DEVICE_NOT_CONNECTED", "IDEMPOTENCY_CONFLICT")},
@@ -92,6 +97,8 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "showMessage": _HISTORY,
     "tellStory": _HISTORY,
     "cancelMessage": {409: ("CONFLICT",), 503: ("SERVICE_UNAVAILABLE", "HISTORY_UNAVAILABLE")},
+    "editMessage": {**_CHANGEABLE, 409: ("MESSAGE_NOT_SENT", "MESSAGE_TOO_OLD", *_CHANGEABLE[409])},
+    "revokeMessage": {**_CHANGEABLE, 409: ("MESSAGE_NOT_SENT", *_CHANGEABLE[409])},
     "downloadMedia": _UNAVAILABLE,
     "createWebhook": {400: ("VALIDATION_ERROR", "URL_NOT_ALLOWED"), 409: ("LIMIT_REACHED",), **_UNAVAILABLE},
     "changeWebhook": {400: ("VALIDATION_ERROR", "URL_NOT_ALLOWED"), 409: ("CONFLICT",), **_UNAVAILABLE},

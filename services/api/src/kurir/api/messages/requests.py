@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from kurir.api.people import person_in
 from kurir.api.problems import Problem
 from kurir.contracts.commands import Priority
 from kurir.contracts.content import (
@@ -47,7 +48,7 @@ class QuoteIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
 class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`to` is a phone number or a group id; `quote` the message to answer, `mentions` whom to name; `sendAt` a time
     with zone, in the future; after `expiresIn` seconds the message is not sent any more; of what waits for a device,
-    `priority` high goes first and bulk last."""
+    `priority` high goes first and bulk last; for `typingMs` milliseconds before, the chat shows that you are typing."""
 
     device_id: str
     to: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -56,6 +57,7 @@ class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
     send_at: Annotated[datetime, Meta(tz=True)] | None = None
     priority: Priority = "normal"
     expires_in: Seconds | None = None
+    typing_ms: Annotated[int, Meta(ge=0, le=20_000)] = 0
 
 
 class PreviewIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -131,7 +133,26 @@ class SendReaction(SendRequest, frozen=True, kw_only=True, rename="camel", forbi
     participant: Jid | None = None
 
 
-def content_of(request: SendRequest, to: str) -> Content:
+class EditMessage(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What the message says from now on."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+
+class SendEdit(SendRequest, frozen=True, kw_only=True, rename="camel"):
+    """Another text for the message `message`, which is our id."""
+
+    message: str
+    text: str
+
+
+class SendRevoke(SendRequest, frozen=True, kw_only=True, rename="camel"):
+    """The deletion of the message `message`, which is our id, for everyone."""
+
+    message: str
+
+
+def content_of(request: SendRequest, to: str, country: str) -> Content:
     """The content of a message without a file, to the JID `to`. Raises Problem naming the field."""
     match request:
         case SendText():
@@ -147,23 +168,22 @@ def content_of(request: SendRequest, to: str) -> Content:
                 raise Problem("VALIDATION_ERROR", "There are fewer options than that.", field="selectable")
             return Poll(question=request.question, options=request.options, selectable=request.selectable)
         case SendReaction():
+            participant = request.participant and person_in(request.participant, country, "participant")
             target = MessageKey(
-                chat=to, whatsapp_id=request.message_id, from_me=request.from_me, participant=request.participant
+                chat=to, whatsapp_id=request.message_id, from_me=request.from_me, participant=participant
             )
             return Reaction(target=target, emoji=request.emoji)
     raise TypeError(f"no content for {type(request).__name__}")
 
 
-def quote_of(request: SendRequest, to: str) -> Quote | None:
-    if request.quote is None:
+def quote_of(request: SendRequest, to: str, country: str) -> Quote | None:
+    """Raises Problem naming the field."""
+    quote = request.quote
+    if quote is None:
         return None
-    key = MessageKey(
-        chat=to,
-        whatsapp_id=request.quote.message_id,
-        from_me=request.quote.from_me,
-        participant=request.quote.participant,
-    )
-    return Quote(key=key, text=request.quote.text)
+    participant = quote.participant and person_in(quote.participant, country, "quote.participant")
+    key = MessageKey(chat=to, whatsapp_id=quote.message_id, from_me=quote.from_me, participant=participant)
+    return Quote(key=key, text=quote.text)
 
 
 def send_media_from_form(fields: dict[str, str]) -> SendMedia:

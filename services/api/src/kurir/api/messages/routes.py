@@ -2,13 +2,19 @@
 
 from typing import Annotated, Literal
 
-from litestar import Router, delete, get
+from litestar import Response, Router, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from kurir.api.auth import Caller
-from kurir.api.messages.service import Messages
+from kurir.api.messages.requests import EditMessage
+from kurir.api.messages.service import Accepted, Messages
 from kurir.api.messages.views import MessageView, Page, Story
+
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(name="Idempotency-Key", description="The same key and body is the same message, for 24 hours."),
+]
 
 
 @get("/")
@@ -41,6 +47,34 @@ async def cancel_message(
     await messages.cancel(caller, message_id)
 
 
+@patch("/{message_id:str}")
+async def edit_message(
+    message_id: FromPath[str],
+    data: JSONBody[EditMessage],
+    caller: NamedDependency[Caller],
+    messages: NamedDependency[Messages],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Accepted]:
+    """Give a text that was sent another text, within 15 minutes. The edit is a message with an id of its own."""
+    order = await messages.edit(caller, message_id, data.text)
+    accepted, headers = await messages.take(order, idempotency_key)
+    return Response(accepted, headers=headers)
+
+
+@post("/{message_id:str}/revoke", status_code=200)
+async def revoke_message(
+    message_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    messages: NamedDependency[Messages],
+    idempotency_key: IdempotencyKey = None,
+) -> Response[Accepted]:
+    """Delete a message for everyone; in a group whose admin the device is, anybody's. The deletion is a message with an
+    id of its own."""
+    order = await messages.revoke(caller, message_id)
+    accepted, headers = await messages.take(order, idempotency_key)
+    return Response(accepted, headers=headers)
+
+
 @get("/{message_id:str}/story")
 async def tell_story(
     message_id: FromPath[str], caller: NamedDependency[Caller], messages: NamedDependency[Messages]
@@ -50,6 +84,5 @@ async def tell_story(
 
 
 def router() -> Router:
-    return Router(
-        "/messages", route_handlers=(list_messages, show_message, cancel_message, tell_story), tags=["Messages"]
-    )
+    routes = (list_messages, show_message, cancel_message, edit_message, revoke_message, tell_story)
+    return Router("/messages", route_handlers=routes, tags=["Messages"])

@@ -31,7 +31,7 @@ from kurir.api.messages.requests import (
     send_media_from_form,
 )
 from kurir.api.messages.service import Accepted, MediaSource, Messages
-from kurir.api.problems import Problem, problem_of
+from kurir.api.problems import Problem
 from kurir.contracts.content import Media
 
 SENDS: dict[str, tuple[type[SendRequest], str]] = {
@@ -92,13 +92,7 @@ async def _accept(
     parts: Parts, caller: Caller, request: SendRequest, key: str | None, source: MediaSource | None, send: Send
 ) -> None:
     order = parts.messages.check(caller, request)
-    headers = await parts.messages.count(order)
-    try:
-        accepted = await parts.messages.accept(order, key, source)
-    except Exception as error:
-        problem = problem_of(error)
-        problem.headers = headers | problem.headers
-        raise problem from error
+    accepted, headers = await parts.messages.take(order, key, source)
     await _answer(send, accepted, headers)
 
 

@@ -6,6 +6,7 @@ is behind by moments: a young message is waited for.
 
 import hashlib
 import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -16,15 +17,24 @@ from kurir.api.auth import Caller
 from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
 from kurir.api.idempotency import IdempotencyKeys
-from kurir.api.messages.requests import SendMedia, SendRequest, content_of, media_content, quote_of
+from kurir.api.messages.changeable import EDIT_WINDOW, is_settled, to_edit, to_revoke
+from kurir.api.messages.requests import (
+    SendEdit,
+    SendMedia,
+    SendRequest,
+    SendRevoke,
+    content_of,
+    media_content,
+    quote_of,
+)
 from kurir.api.messages.store import LIST_TYPES, MessageHistory, cursor_of, position_of
 from kurir.api.messages.views import STATUS_WORDS, MessageView, Page, Story, story_of, view_of
-from kurir.api.problems import BACKLOG_RETRY_AFTER_S, Problem
+from kurir.api.people import chat_in
+from kurir.api.problems import BACKLOG_RETRY_AFTER_S, Problem, problem_of
 from kurir.api.rate_limit import SendLimit
-from kurir.api.recipients import NotARecipient, jid_of
 from kurir.contracts import ids
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Content, Media
+from kurir.contracts.content import Content, Edit, Media, Quote, Revoke
 from kurir.contracts.events import AnyEvent
 from kurir.contracts.records import Device
 from kurir.runtime.clock import Clock
@@ -50,14 +60,17 @@ class Accepted(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Order(Struct, frozen=True):
-    """A request that was found valid. `content` is None while the file of a SendMedia is not stored."""
+    """A request that was found valid. `content` is None while the file of a SendMedia is not stored; `expires_at` goes
+    before the request's own `expires_in`."""
 
     caller: Caller
     device: Device
     to: str
-    mentions: tuple[str, ...]
     request: SendRequest
     content: Content | None
+    quote: Quote | None = None
+    mentions: tuple[str, ...] = ()
+    expires_at: datetime | None = None
 
 
 class MediaSource(Protocol):
@@ -88,23 +101,51 @@ class Messages:
 
     def check(self, caller: Caller, request: SendRequest) -> Order:
         """Whether the caller may send this. Raises Problem naming the field."""
-        device = self._devices.get(caller, request.device_id)
+        device = self._ready(caller, request.device_id)
         country = caller.tenant.country
-        session = self._devices.session(device)
-        if session is not None and session.is_backlog_full:
-            raise Problem("BACKLOG_FULL", headers={"Retry-After": str(BACKLOG_RETRY_AFTER_S)})
-        to = _jid(request.to, country, "to")
-        mentions = tuple([_jid(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
+        to = chat_in(request.to, country, "to")
+        mentions = tuple([chat_in(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
+        quote = quote_of(request, to, country) if request.quote is not None else None
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
             raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
-        content = None if isinstance(request, SendMedia) else content_of(request, to)
-        return Order(caller, device, to, mentions, request, content)
+        content = None if isinstance(request, SendMedia) else content_of(request, to, country)
+        return Order(caller, device, to, request, content, quote, mentions)
 
-    async def count(self, order: Order) -> dict[str, str]:
-        """Count the message against the device's limit; the headers of the answer. Raises Problem or PublishError."""
-        return await self._limit.hit(order.caller.tenant, order.device)
+    async def edit(self, caller: Caller, message_id: str, text: str) -> Order:
+        """Another text for a message that was sent. Raises Problem as `changeable.to_edit` and `check` do.
 
-    async def accept(self, order: Order, idempotency_key: str | None, media: MediaSource | None = None) -> Accepted:
+        It ends unsent when the message has become too old before it could be sent.
+        """
+        target = to_edit(await self._facts(caller, message_id, is_settled), self._clock.now())
+        chat = target.key.chat
+        request = SendEdit(device_id=target.device, to=chat, priority="high", message=message_id, text=text)
+        device = self._ready(caller, target.device)
+        content = Edit(target=target.key, text=text)
+        return Order(caller, device, chat, request, content, expires_at=target.sent_at + EDIT_WINDOW)
+
+    async def revoke(self, caller: Caller, message_id: str) -> Order:
+        """The deletion of a message for everyone. Raises Problem as `changeable.to_revoke` and `check` do."""
+        target = to_revoke(await self._facts(caller, message_id, is_settled))
+        chat = target.key.chat
+        request = SendRevoke(device_id=target.device, to=chat, priority="high", message=message_id)
+        return Order(caller, self._ready(caller, target.device), chat, request, Revoke(target=target.key))
+
+    async def take(
+        self, order: Order, idempotency_key: str | None, media: MediaSource | None = None
+    ) -> tuple[Accepted, dict[str, str]]:
+        """Count the message against the device's limit and accept it; the answer and its headers.
+
+        Raises Problem, with these headers once it was counted.
+        """
+        headers = await self._limit.hit(order.caller.tenant, order.device)
+        try:
+            return await self._accept(order, idempotency_key, media), headers
+        except Exception as error:
+            problem = problem_of(error)
+            problem.headers = headers | problem.headers
+            raise problem from error
+
+    async def _accept(self, order: Order, idempotency_key: str | None, media: MediaSource | None) -> Accepted:
         """Store the message's command; `media` is asked for the file of a SendMedia when it is needed.
 
         What was accepted under the same idempotency key before is not sent again. Raises Problem, BacklogFull or
@@ -160,7 +201,7 @@ class Messages:
             before=position_of(cursor) if cursor else None,
             directions=[direction] if direction else list(LIST_TYPES),
             device=device_id,
-            chat=_jid(chat, caller.tenant.country, "chat") if chat else None,
+            chat=chat_in(chat, caller.tenant.country, "chat") if chat else None,
         )
         views = [view for each in facts if (view := view_of(each)) is not None]
         return Page(messages=views, next=cursor_of(next_before) if next_before is not None else None)
@@ -204,22 +245,31 @@ class Messages:
             content=content,
             accepted_at=accepted_at,
             priority=request.priority,
-            quote=quote_of(request, order.to) if request.quote is not None else None,
+            quote=order.quote,
             mentions=order.mentions,
-            expires_at=(request.send_at or accepted_at) + timedelta(seconds=request.expires_in)
-            if request.expires_in is not None
-            else None,
+            expires_at=order.expires_at or _expiry(request, accepted_at),
             on_unknown=order.caller.tenant.on_unknown,
+            typing_ms=request.typing_ms,
         )
         await self._dispatch.submit(message, send_at=request.send_at)
         return _accepted(order, message_id, accepted_at)
 
-    async def _facts(self, caller: Caller, message_id: str) -> list[AnyEvent]:
-        """The facts of a message that the caller may see; of a young one, as soon as the first is written."""
+    def _ready(self, caller: Caller, device_id: str) -> Device:
+        """The caller's device, for another message. Raises Problem."""
+        device = self._devices.get(caller, device_id)
+        session = self._devices.session(device)
+        if session is not None and session.is_backlog_full:
+            raise Problem("BACKLOG_FULL", headers={"Retry-After": str(BACKLOG_RETRY_AFTER_S)})
+        return device
+
+    async def _facts(
+        self, caller: Caller, message_id: str, suffice: Callable[[Sequence[AnyEvent]], bool] = bool
+    ) -> list[AnyEvent]:
+        """The facts of a message that the caller may see; of a young one, as soon as those written `suffice`."""
         deadline = time.monotonic() + AWAIT_YOUNG_S
         while True:
             facts = await self._history.facts(caller.tenant.id, message_id)
-            if facts or not self._is_young(message_id) or time.monotonic() >= deadline:
+            if suffice(facts) or not self._is_young(message_id) or time.monotonic() >= deadline:
                 break
             await self._clock.sleep(LOOK_AGAIN_S)
         return [fact for fact in facts if _is_visible(caller, fact.tenant, fact.device)]
@@ -229,11 +279,10 @@ class Messages:
         return created_ms is not None and abs(self._clock.time() - created_ms / 1000) < YOUNG_S
 
 
-def _jid(text: str, country: str, field: str) -> str:
-    try:
-        return jid_of(text, country)
-    except NotARecipient:
-        raise Problem("INVALID_RECIPIENT", field=field) from None
+def _expiry(request: SendRequest, accepted_at: datetime) -> datetime | None:
+    if request.expires_in is None:
+        return None
+    return (request.send_at or accepted_at) + timedelta(seconds=request.expires_in)
 
 
 def _accepted(order: Order, message_id: str, at: datetime) -> Accepted:
