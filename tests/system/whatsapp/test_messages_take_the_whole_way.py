@@ -119,6 +119,18 @@ async def test_an_edit_and_a_revocation_name_the_message_that_they_change(
     assert (protocol["type"], protocol["key"]["id"]) == (0, said)
 
 
+async def test_a_sent_text_is_edited_and_deleted_for_everyone(ayu: Number, whatsapp: EmulatorClient) -> None:
+    message = await ayu.send("text", VERA, text="Jam tujuh")
+    sent_as = await ayu.until_told(message, "READ")
+    edit = await ayu.tenant.call("PATCH", f"/messages/{message}", {"text": "Jam delapan"})
+    change = protocol_message(await whatsapp.until_read(VERA, await ayu.until_told(edit["id"], "SENT")))
+    assert (change["type"], change["key"]["ID"]) == ("MESSAGE_EDIT", sent_as)
+    assert text_of(change["editedMessage"]) == "Jam delapan"
+    revocation = await ayu.tenant.call("POST", f"/messages/{message}/revoke")
+    change = protocol_message(await whatsapp.until_read(VERA, await ayu.until_told(revocation["id"], "SENT")))
+    assert (change["type"], change["key"]["ID"]) == ("REVOKE", sent_as)
+
+
 async def test_a_group_is_written_to_and_heard(ayu: Number, whatsapp: EmulatorClient) -> None:
     group = await whatsapp.create_group("Arisan", ayu.phone, [VERA, BUDI])
     whatsapp_id = await ayu.until_told(await ayu.send("text", group, text="Rapat?"), "READ")
@@ -147,3 +159,10 @@ async def test_sent_is_not_delivered_and_delivered_is_not_read(ayu: Number, what
             return str((await ayu.tenant.call("GET", f"/messages/{message}"))["status"]) == status
 
         await until(f"the history says {status}", is_told)
+
+
+def protocol_message(content: dict[str, Any]) -> dict[str, Any]:
+    """A change of another message, also where it is wrapped."""
+    wrapped: dict[str, Any] = content.get("editedMessage", {}).get("message", content)
+    change: dict[str, Any] = wrapped["protocolMessage"]
+    return change
