@@ -14,7 +14,10 @@ from kurir.api.contacts import routes as contacts
 from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
 from kurir.api.groups import routes as groups
+from kurir.api.live import event_routes as live_events
 from kurir.api.live import routes as live
+from kurir.api.live import websocket_protocol
+from kurir.api.live.websocket_protocol import WebsocketProtocol
 from kurir.api.media import routes as media
 from kurir.api.messages import routes as messages
 from kurir.api.messages import send
@@ -48,6 +51,7 @@ def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]
     ]
     return [
         account.router(),
+        *live_events.routers(tenant_guard(authenticator)),
         Router("/", guards=[tenant_guard(authenticator)], route_handlers=tenant),
         Router("/", guards=[operator_guard(authenticator)], route_handlers=[tenants.router()]),
     ]
@@ -88,9 +92,12 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
     life.health.ready_when("nats", lambda: bus.connected)
     services = await open_services(life, settings, bus)
     app = Observed(create_app(services, life.health), life.metrics)
-    server = HttpServer(app, settings.api_host, settings.api_port, grace_s=GRACE_S)
+    server = HttpServer(
+        app, settings.api_host, settings.api_port, grace_s=GRACE_S, ws=WebsocketProtocol, **websocket_protocol.OPTIONS
+    )
     await server.start()
     life.on_stop("http", server.stop)
+    life.on_stop("live events", services.live.stop)
     life.on_stop("event streams", services.feed.stop)  # they never end by themselves: before the server
     life.health.ready_when("http", lambda: server.is_serving)
     return server

@@ -81,7 +81,16 @@ class Authenticator:
 
         Raises Problem: MISSING_API_KEY, INVALID_API_KEY, or FORBIDDEN for an operator's key or an inactive tenant.
         """
-        key, digest = self._key(headers)
+        return self._caller(*self._key(headers))
+
+    def tenant_of_digest(self, digest: str) -> Caller:
+        """The tenant of a key by its digest, for who has proven it before. Raises Problem as `tenant` does."""
+        key = self._keys.get(digest)
+        if key is None:
+            raise Problem("INVALID_API_KEY")
+        return self._caller(key, digest)
+
+    def _caller(self, key: ApiKey, digest: str) -> Caller:
         if key.tenant is None:
             raise Problem("FORBIDDEN", "This is an operator's key; it acts for no tenant.")
         tenant = self._tenants.get(key.tenant)

@@ -11,6 +11,8 @@ from kurir.api.dispatch import Dispatch
 from kurir.api.groups.service import Groups
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.live.feed import DeviceFeed
+from kurir.api.live.following import LiveEvents
+from kurir.api.live.tickets import Tickets
 from kurir.api.media.service import MediaStore
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
@@ -41,6 +43,8 @@ class Services(Struct, frozen=True):
     tenants: Tenants
     media: MediaStore
     feed: DeviceFeed
+    live: LiveEvents
+    tickets: Tickets
     groups: Groups
     contacts: Contacts
     chats: Chats
@@ -73,6 +77,9 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     egress = Egress(EgressPolicy(guard=media_guard, proxy=settings.egress_proxy, ca_file=settings.egress_ca_file))
     life.on_stop("egress", egress.close)
     feed = DeviceFeed(devices, sessions)
+    live = LiveEvents(bus, settings.public_url)
+    life.metrics.gauge_from("kurir_live_followers", "Who follows events live", lambda: float(live.followers))
+    authenticator = Authenticator(keys, tenants)
 
     dispatch = Dispatch(bus, life.clock)
     changes = Changes(bus, life.clock)
@@ -80,7 +87,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     idempotency = IdempotencyKeys(bus, life.clock)
     device_service = Devices(questions, life.clock, dispatch, changes, devices, sessions, settings.default_engine)
     return Services(
-        authenticator=Authenticator(keys, tenants),
+        authenticator=authenticator,
         devices=device_service,
         messages=Messages(
             life.clock,
@@ -94,6 +101,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
         feed=feed,
+        live=live,
+        tickets=Tickets(master_key, life.clock, authenticator),
         groups=Groups(device_service, questions, idempotency),
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),

@@ -12,6 +12,7 @@ class ApiSettings(RuntimeSettings):
 
     api_host: str = "127.0.0.1"  # containers set 0.0.0.0
     api_port: int = Field(8080, ge=0, le=65535)
+    public_url: str = "http://127.0.0.1:8080"  # where tenants reach this api, for the URLs of media in events
     default_engine: Engine = "neonize"  # of devices whose creator names none
 
     # The same as the webhook-dispatcher's: a URL that it would not post to is refused when it is given.
