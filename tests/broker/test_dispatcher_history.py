@@ -127,6 +127,17 @@ async def test_what_mongodb_will_never_take_is_kept_in_dead_and_the_rest_is_writ
     assert {document["_id"] for document in documents} == {event.id for event in good}
 
 
+async def test_presence_is_not_kept_in_the_history(stage: Stage, mongo: Mongo) -> None:
+    async with stage.dispatcher():
+        await stage.say(
+            events.PresenceUpdated(
+                id="p1", tenant="t1", device="d1", at=datetime.now(UTC), chat=ALICE, sender=ALICE, presence="composing"
+            )
+        )
+        event = await stage.say(a_message())
+        assert [document["_id"] for document in await written(mongo, "events", 1)] == [event.id]
+
+
 async def test_a_repeat_of_what_is_written_changes_nothing(stage: Stage, mongo: Mongo) -> None:
     async with stage.dispatcher():
         event = await stage.say(a_message())

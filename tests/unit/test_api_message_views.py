@@ -7,7 +7,14 @@ from kurir.api.messages.views import story_of, view_of
 from kurir.contracts import ids
 from kurir.contracts.content import Address, Image, Media, Text
 from kurir.contracts.deliveries import DeliveryAttempt
-from kurir.contracts.events import AnyEvent, MessageQueued, MessageSending, MessageStatusChanged, MessageUpserted
+from kurir.contracts.events import (
+    AnyEvent,
+    MediaFailed,
+    MessageQueued,
+    MessageSending,
+    MessageStatusChanged,
+    MessageUpserted,
+)
 
 BEGAN = datetime(2026, 11, 20, 12, tzinfo=UTC)
 MESSAGE = ids.uuid7()
@@ -124,6 +131,22 @@ def test_a_story_is_in_order_and_has_each_webhook_attempt() -> None:
         ("delivery.attempt", None, 2, 200),
     ]
     assert story.status == "SENT"
+
+
+def test_the_story_of_a_received_message_says_why_its_file_is_missing() -> None:
+    sender = Address(jid="99@lid", pn="628@s.whatsapp.net", lid="99@lid")
+    lost = Media(object="", mimetype="image/png", size=3, sha256="00", missing="media_expired")
+    about = {name: COMMON[name] for name in ("tenant", "device", "message_id")}
+    about |= {"at": at(0), "whatsapp_id": "3EB0", "chat": sender, "sender": sender}
+    received = MessageUpserted(id="r", content=Image(media=lost), sent_at=at(0), **about)
+    failed = MediaFailed(id="f", media=lost, reason="media_expired", **about)
+    story = story_of(MESSAGE, [received, failed], [])
+    assert story is not None
+    assert [(fact.kind, fact.reason) for fact in story.facts] == [
+        ("messages.upsert", None),
+        ("messages.media.failed", "media_expired"),
+    ]
+    assert story.status == "RECEIVED"
 
 
 def test_there_is_no_story_of_nothing() -> None:

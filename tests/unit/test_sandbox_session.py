@@ -16,6 +16,7 @@ from kurir.session_node.engines.engine import (
     SendOrder,
     SessionSpec,
 )
+from kurir.session_node.engines.observations import CallSeen, PresenceSeen
 from kurir.session_node.engines.sandbox.client import Pace, SandboxEngine, SandboxSession
 from kurir.session_node.engines.sandbox.contacts import GROUP_MEMBERS
 from tests.contract.engine.worlds import Kept, Watched, a_spec
@@ -144,6 +145,26 @@ async def test_some_contacts_end_the_session(engine: SandboxEngine, watched: Wat
     session = await connected(engine, watched)
     await asyncio.gather(session.send(text(ending)), return_exceptions=True)
     await until(f"state {state}", lambda: state in watched.states())
+
+
+async def test_a_number_with_a_passkey_cannot_be_scanned(engine: SandboxEngine, watched: Watched) -> None:
+    session = await engine.open(SessionSpec(tenant="t1", device="d9", name="Test"), watched)
+    await watched.until_state("qr")
+    with pytest.raises(NotPairing):
+        await session.scan("628125550124")
+    assert watched.last("passkey_required").reason == "passkey_required"
+
+
+async def test_what_a_contact_does_afterwards_is_not_seen_by_a_session_that_is_over(
+    engine: SandboxEngine, watched: Watched
+) -> None:
+    session = await connected(engine, watched)
+    await session.send(text("5550118"))
+    await session.close()
+    other = await connected(engine, later := Watched())
+    await other.send(text("5550119"))
+    await until("the call was missed", lambda: any(isinstance(s, CallSeen) and s.state == "missed" for s in later.seen))
+    assert not any(isinstance(seen, PresenceSeen) for seen in (*watched.seen, *later.seen))
 
 
 async def test_a_banned_number_stays_banned_when_it_connects_again(engine: SandboxEngine, watched: Watched) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,10 +29,13 @@ from kurir.contracts.content import (
     Unsupported,
     Video,
 )
+from kurir.contracts.records import PayloadShape as ShapeName
+from kurir.dialects.device_gateway.events import NAMES
 from kurir.dialects.dialect import MAX_BODY_BYTES, Payload
 from kurir.dialects.shapes import SHAPES
 from tests.contract.dialects.test_payloads_survive_javascript import through_node
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 AT = datetime(2025, 5, 5, 22, 40, 0, tzinfo=UTC)
 ALICE = Address(jid="628111222333@s.whatsapp.net", pn="628111222333@s.whatsapp.net", lid="77@lid")
 PICTURE = Media(object="t1/m1", mimetype="image/jpeg", size=2048, sha256="ab" * 32, file_name="cat.jpg")
@@ -267,6 +271,26 @@ def test_no_body_is_larger_than_receivers_take(shape: str, event: events.Event) 
     body = told(event, shape).body
     assert len(body) <= MAX_BODY_BYTES
     assert json.loads(body)["truncated"] is True
+
+
+def test_a_file_that_was_not_kept_says_why_and_has_no_url() -> None:
+    lost = msgspec.structs.replace(PICTURE, object="", missing="media_expired")
+    payload = SHAPES["device_gateway"](
+        "messages.upsert", events.encode(a_message(Image(media=lost))), lambda media: None
+    )
+    media = json.loads(payload.body)["data"]["media"]
+    assert (media["url"], media["missing"]) == (None, "media_expired")
+
+
+@pytest.mark.parametrize("type_", sorted(set(events.EVENT_TYPES) - set(NAMES)))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_a_shape_has_no_name_for_keeps_its_own(shape: ShapeName, type_: str) -> None:
+    for path in sorted((EXAMPLES / type_).glob("*.json")):
+        payload = SHAPES[shape](type_, path.read_bytes(), media_url)
+        body = json.loads(payload.body)
+        assert payload.event == type_
+        assert body.get("event", body.get("type")) == type_
+        assert body["data"] == json.loads(path.read_bytes())
 
 
 def test_a_long_text_that_fits_is_not_cut() -> None:

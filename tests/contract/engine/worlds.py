@@ -47,6 +47,11 @@ Behaviour = Literal[
 Misfortune = Literal["connection_lost", "unlinked", "banned"]
 """What WhatsApp does to a device."""
 
+Happening = Literal["typing", "call", "lost_file", "new_picture", "group_life", "removed"]
+"""What people do of themselves. A `call` nobody answers; `group_life` is another subject and a member that is added and
+promoted and leaves; `removed` is the device itself, from a group.
+"""
+
 
 class Watched:
     """Everything that one session reported, in order."""
@@ -123,6 +128,10 @@ class World(ABC):
         """Let this happen to a connected session, soon."""
 
     @abstractmethod
+    async def provoke(self, session: EngineSession, happening: Happening) -> None:
+        """Let this happen around a connected session, soon."""
+
+    @abstractmethod
     async def stop(self) -> None:
         """Stop what was started."""
 
@@ -151,6 +160,15 @@ class SandboxWorld(World):
         "no_blue_ticks": "628125550106",
         "timelocked": "628125550112",
         "echoes": "6281234568",
+    }
+
+    _HAPPENINGS: ClassVar[dict[Happening, str]] = {
+        "typing": "628125550118@s.whatsapp.net",
+        "call": "628125550119@s.whatsapp.net",
+        "lost_file": "628125550120@s.whatsapp.net",
+        "new_picture": "628125550121@s.whatsapp.net",
+        "group_life": "120363025550122@g.us",
+        "removed": "120363025550123@g.us",
     }
 
     _MISFORTUNES: ClassVar[dict[Misfortune, str]] = {
@@ -187,6 +205,10 @@ class SandboxWorld(World):
         to = f"{self._MISFORTUNES[misfortune]}@s.whatsapp.net"
         with suppress(SendFailed):
             await session.send(SendOrder(message_id="m0", to=to, content=Text(text="hi")))
+
+    async def provoke(self, session: EngineSession, happening: Happening) -> None:
+        to = self._HAPPENINGS[happening]
+        await session.send(SendOrder(message_id=f"m-{happening}", to=to, content=Text(text="hi")))
 
     async def stop(self) -> None:
         await self._engine.stop()
@@ -288,6 +310,32 @@ class NeonizeWorld(World):
             ban = {"reason": "402", "code": "101", "expire": "3600"}
             await self._whatsapp.set_faults(login_failure={device.partition(":")[0]: ban})
         await self._whatsapp.drop(device)
+
+    async def provoke(self, session: EngineSession, happening: Happening) -> None:
+        assert isinstance(session, RemoteSession)
+        whatsapp, friend = self._whatsapp, self._CONTACTS["friendly"][0]
+        me = self._PHONES[session.spec.device]
+        match happening:
+            case "typing":
+                await whatsapp.type(friend, me)
+                await whatsapp.type(friend, me, is_typing=False)
+            case "call":
+                await whatsapp.end_call(await whatsapp.call(friend, me), reason="timeout")
+            case "lost_file":
+                await whatsapp.set_faults(download_status=410)
+                await whatsapp.send_media(friend, me, "document", b"%PDF-1.7", "application/pdf")
+            case "new_picture":
+                await whatsapp.contact(friend, picture=b"")
+                await whatsapp.contact(friend, picture=b"a picture")
+            case "group_life":
+                other = self._CONTACTS["echoes"][0]
+                group = await whatsapp.create_group("Choir", friend, [me])
+                for change in ({"subject": "Big choir"}, {"add": [other]}, {"promote": [other]}):
+                    await whatsapp.change_group(group, friend, **change)
+                await whatsapp.change_group(group, other, leave=True)
+            case "removed":
+                group = await whatsapp.create_group("Choir", friend, [me])
+                await whatsapp.change_group(group, friend, remove=[me])
 
     async def paired(self, engine: Engine, watched: Watched, device: str = "d1") -> tuple[EngineSession, SessionSpec]:
         spec = await self._linked.find(device)

@@ -98,6 +98,17 @@ CHANNELS = (
         events.ConnectionUpdate, ("session-node",), "The session of a device changed its state, or shows a QR code."
     ),
     _event_channel(events.MessageUpserted, ("session-node",), "A message was received, or sent from another device."),
+    _event_channel(events.MediaFailed, ("session-node",), "The file of a received message was not kept, and why."),
+    _event_channel(
+        events.PresenceUpdated, ("session-node",), "Somebody is online, was last seen, types or records. Perishable."
+    ),
+    _event_channel(events.CallUpdated, ("session-node",), "Somebody calls, or what became of a call."),
+    _event_channel(events.GroupUpserted, ("session-node",), "The device is in a group from now on."),
+    _event_channel(events.GroupUpdated, ("session-node",), "A group has another subject, description or setting."),
+    _event_channel(
+        events.GroupMembersChanged, ("session-node",), "Members of a group came, went, or got another role."
+    ),
+    _event_channel(events.ContactUpdated, ("session-node",), "Somebody changed or removed the profile picture."),
     _event_channel(events.MessageQueued, ("api",), "A message was accepted: its command is stored."),
     _event_channel(events.MessageSending, ("session-node",), "The engine is about to be asked to send."),
     _event_channel(

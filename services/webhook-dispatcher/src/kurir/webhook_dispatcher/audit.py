@@ -71,9 +71,14 @@ _upserted_decoder = msgspec.json.Decoder(_Upserted)
 _sent_decoder = msgspec.json.Decoder(_Sent)
 
 
-def event_fact(message: Incoming) -> Fact:
-    """The document of an event (`records.EventFact`). Raises msgspec.DecodeError, or ValueError."""
+def event_fact(message: Incoming) -> Fact | None:
+    """The document of an event (`records.EventFact`), None of one that is not kept.
+
+    Raises msgspec.DecodeError, or ValueError.
+    """
     type_ = subjects.parse_event(message.subject).type
+    if type_ in events.PERISHABLE_TYPES:
+        return None
     chat = None
     head: events.EventHead
     if type_ == "messages.upsert":
@@ -140,7 +145,7 @@ class FactWriter:
         *,
         stream: str,
         consumer: str,
-        fact_of: Callable[[Incoming], Fact],
+        fact_of: Callable[[Incoming], Fact | None],
         batch: int,
         wait_s: float,
     ) -> None:
@@ -198,6 +203,9 @@ class FactWriter:
                 fact = self._fact_of(message)
             except (msgspec.DecodeError, ValueError) as error:
                 await self._give_up(message, str(error))
+                continue
+            if fact is None:
+                message.ack()
                 continue
             of_collection = facts[fact.collection]
             if (identifier := fact.document["_id"]) in of_collection:

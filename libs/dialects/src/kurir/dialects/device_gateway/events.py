@@ -1,5 +1,5 @@
 """Events in the words of the device API: `{"event", "timestamp", "data"}` with message.received, message.status and
-device.status.
+device.status. What this API has no name for keeps its own, with the event as it stands in the stream.
 
 Bodies are a fixed point of JavaScript's parse and stringify (see `javascript`), because this API's receivers verify
 the signature over `JSON.stringify(req.body)`. Message content has the shape that Baileys gives it. Media are named
@@ -97,7 +97,7 @@ def payload(type_: str, event: bytes | msgspec.Raw, media_url: MediaUrl) -> Payl
                 "phoneNumber": fact.phone,
                 "reason": fact.reason,
             }
-        case None:
+        case _:
             return _untranslated(type_, event)
     name = NAMES[type_]
     envelope = {"event": name, "timestamp": _ms(fact), "data": data}
@@ -169,12 +169,14 @@ def _other_form(address: Address) -> str | None:
 
 
 def _media(media: Media, media_url: MediaUrl) -> dict[str, Any]:
+    missing = {"missing": media.missing} if media.missing else {}
     return {
         "url": media_url(media),
         "mimetype": media.mimetype,
         "size": media.size,
         "sha256": media.sha256,
         "fileName": media.file_name,
+        **missing,
     }
 
 

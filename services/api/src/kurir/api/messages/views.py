@@ -13,7 +13,14 @@ from msgspec import Struct
 
 from kurir.contracts import content, events, states
 from kurir.contracts.deliveries import DeliveryAttempt
-from kurir.contracts.events import AnyEvent, MessageQueued, MessageSending, MessageStatusChanged, MessageUpserted
+from kurir.contracts.events import (
+    AnyEvent,
+    MediaFailed,
+    MessageQueued,
+    MessageSending,
+    MessageStatusChanged,
+    MessageUpserted,
+)
 
 STATUS_WORDS: dict[states.MessageStatus, str] = {
     "scheduled": "SCHEDULED",
@@ -33,6 +40,7 @@ STATUS_WORDS: dict[states.MessageStatus, str] = {
 RECEIVED = "RECEIVED"
 
 AboutSending = MessageQueued | MessageSending | MessageStatusChanged
+AboutMessage = AboutSending | MessageUpserted | MediaFailed
 
 
 class MessageError(Struct, frozen=True, kw_only=True):
@@ -122,7 +130,7 @@ def story_of(message_id: str, facts: Sequence[AnyEvent], attempts: Sequence[Deli
     view = view_of(facts)
     if view is None:
         return None
-    told = [_told(fact) for fact in facts if not isinstance(fact, events.ConnectionUpdate)]
+    told = [_told(fact) for fact in facts if isinstance(fact, AboutMessage)]
     told += [_attempted(attempt) for attempt in sorted(attempts, key=lambda a: (a.at, a.generation, a.attempt))]
     return Story(id=message_id, status=view.status, facts=sorted(told, key=lambda one: one.at))
 
@@ -168,9 +176,12 @@ def _inbound(fact: MessageUpserted) -> MessageView:
     )
 
 
-def _told(fact: AboutSending | MessageUpserted) -> StoryFact:
+def _told(fact: AboutMessage) -> StoryFact:
     kind = events.type_of(fact)
     match fact:
+        case MediaFailed():
+            sentence = states.SENTENCES[fact.reason]
+            return StoryFact(at=fact.at, kind=kind, reason=fact.reason, message=sentence, detail=fact.detail)
         case MessageUpserted():
             return StoryFact(at=fact.at, kind=kind, message_id=fact.whatsapp_id)
         case MessageQueued():

@@ -33,11 +33,12 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.sandbox import contacts
+from kurir.session_node.engines.observations import Seen
+from kurir.session_node.engines.sandbox import contacts, happenings
 from kurir.session_node.engines.sandbox import scenario as scenarios
 from kurir.session_node.engines.sandbox.contacts import Pace as Pace
 from kurir.session_node.engines.sandbox.requesting import Requests
-from kurir.session_node.engines.sandbox.scenario import Mishap, Scenario
+from kurir.session_node.engines.sandbox.scenario import Happening, Mishap, Scenario
 from kurir.session_node.engines.sandbox.store import Mail, Store
 from kurir.session_node.engines.sandbox.wheel import Wheel
 
@@ -164,6 +165,9 @@ class SandboxSession:
         if self._phase != "pairing":
             raise NotPairing
         digits = re.sub(r"\D", "", phone or self._spec.pair_phone or "") or contacts.made_up_phone(self.key)
+        if scenarios.scenario_of(f"{digits}@s.whatsapp.net").passkey:
+            self.end("passkey_required", "passkey_required")
+            raise NotPairing
         self._jid = f"{digits}@s.whatsapp.net"
         self._phase = "starting"
         self._in(self._engine.pace.login_s, self._log_in)
@@ -326,6 +330,8 @@ class SandboxSession:
             if mail is not None:
                 self._engine.store.keep(mail)
                 self._expect(mail)
+            if scenario.happens is not None:
+                self._foresee(scenario.happens, sent)
             self._engine.acknowledge(answer, sent)
         if scenario.mishap is not None:
             # After this tick, so that the answer is known before the misfortune.
@@ -372,6 +378,16 @@ class SandboxSession:
         """After what was due already."""
         if self.connected and login == self._login:
             self._report(CaughtUp())
+
+    def _foresee(self, happens: Happening, sent: Sent) -> None:
+        """Report what happens after a message when its time has come, if this login lasts till then."""
+        now, me = self._engine.now(), contacts.address(self._jid or "")
+        for at, seen in happenings.after(happens, sent, me, self._engine.pace):
+            self._engine.wheel.after((at - now).total_seconds(), self._see, seen, self._login)
+
+    def _see(self, seen: Seen | Received, login: int) -> None:
+        if self.connected and login == self._login:
+            self._report(seen)
 
     def _hear(self, mail: Mail, observation: ReceiptSeen | Received, login: int) -> None:
         if not self.connected or login != self._login:

@@ -15,6 +15,7 @@ from kurir.contracts.states import Reason
 
 ReceiptKind = Literal["delivered", "read", "played"]
 Mishap = Literal["connection_lost", "logged_out", "banned", "replaced", "outdated"]
+Happening = Literal["presence", "call", "lost_file", "picture", "group", "removed"]
 
 
 class Scenario(Struct, frozen=True, kw_only=True):
@@ -22,7 +23,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
     `fails` refuses it (only `times` times for one message when set, only messages with media when `media_only`);
     `unknown` never answers; `slow` answers late; `receipts` follow a sent message in this order; `mishap` befalls the
-    device right after; `reply` is the text that the contact answers, `{text}` being what was written.
+    device right after; `reply` is the text that the contact answers, `{text}` being what was written; `happens` is what
+    the contact or the group does of itself afterwards. `passkey` is about a device of that number: it cannot be paired.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Scenario(Struct, frozen=True, kw_only=True):
     receipts: tuple[ReceiptKind, ...] = ("delivered", "read")
     mishap: Mishap | None = None
     reply: str | None = None
+    happens: Happening | None = None
+    passkey: bool = False
 
 
 FRIENDLY = Scenario(name="friendly", summary="Sent, delivered and read; an audio message is also played.")
@@ -112,6 +116,37 @@ SCENARIOS: dict[str, Scenario] = {
         name="group_left",
         summary="Fails as for a group that the device has left; meant for group ids.",
         fails="group_left",
+    ),
+    "18": Scenario(
+        name="typing",
+        summary="Sent, delivered and read; then the contact is online, types, pauses and is gone.",
+        happens="presence",
+    ),
+    "19": Scenario(
+        name="calls", summary="Sent, delivered and read; then the contact calls, and nobody answers.", happens="call"
+    ),
+    "20": Scenario(
+        name="lost_file",
+        summary="Sent, delivered and read; then the contact sends a document that WhatsApp no longer has.",
+        happens="lost_file",
+    ),
+    "21": Scenario(
+        name="new_picture",
+        summary="Sent, delivered and read; then the contact changes the profile picture.",
+        happens="picture",
+    ),
+    "22": Scenario(
+        name="group_life",
+        summary="Meant for group ids: subject and description change; a member comes, rises, falls and leaves.",
+        happens="group",
+    ),
+    "23": Scenario(
+        name="removed", summary="Meant for group ids: an admin removes the device from the group.", happens="removed"
+    ),
+    "24": Scenario(
+        name="passkey",
+        summary="A device that is scanned with this number ends as passkey_required; as a contact it is friendly.",
+        passkey=True,
     ),
 }
 
