@@ -68,8 +68,11 @@ class Puppet:
     def __init__(self) -> None:
         self.opened: list[PuppetSession] = []
         self.forgotten: list[str] = []
+        self.failures_at_start: list[Exception] = []
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        if self.failures_at_start:
+            raise self.failures_at_start.pop()
 
     async def open(self, spec: SessionSpec, report: Report) -> PuppetSession:
         session = PuppetSession(spec, report)
@@ -179,6 +182,20 @@ async def test_a_device_whose_events_cannot_be_stored_stops_listening_until_they
         return await received(stage.gateway) == names
 
     await until("nothing was lost", all_told, within_s=30)
+
+
+async def test_a_device_whose_engine_cannot_be_started_says_so_and_is_tried_again(stage: Stage) -> None:
+    stage.puppet.failures_at_start = [RuntimeError("is libmagic installed?")]
+    await stage.play(await stage.gateway.add_device("d1"))
+
+    async def said() -> list[tuple[str, str | None]]:
+        events = await stage.gateway.events("d1")
+        return [(event.state, event.reason) for event in events if isinstance(event, ConnectionUpdate)]
+
+    async def is_told() -> bool:
+        return await said() == [("disconnected", "engine_unavailable"), ("connected", None)]
+
+    await until("both are told", is_told)
 
 
 async def test_a_receipt_of_a_message_that_a_former_owner_sent_finds_it(stage: Stage) -> None:

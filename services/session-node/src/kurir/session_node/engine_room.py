@@ -8,6 +8,10 @@ from kurir.session_node.engines.engine import Engine
 LONGEST_STOP_S = 10.0
 
 
+class EngineUnavailable(Exception):
+    """This node does not have that engine, or cannot start it; the text says why."""
+
+
 class EngineRoom:
     """`builders` make an engine by its name; `logins_per_s` limits how fast sessions of an engine are opened."""
 
@@ -23,16 +27,25 @@ class EngineRoom:
         return tuple(self._builders)
 
     async def engine(self, name: str) -> Engine:
-        """The engine, started. Raises KeyError for one that does not exist, and what its start raises."""
+        """The engine, started. Raises EngineUnavailable; asked again, it is tried again."""
         found = self._engines.get(name)
         if found is not None:
             return found
         async with self._starting:
             if name not in self._engines:
-                engine = self._builders[name]()
-                await engine.start()
-                self._engines[name] = engine
+                self._engines[name] = await self._started(name)
             return self._engines[name]
+
+    async def _started(self, name: str) -> Engine:
+        build = self._builders.get(name)
+        if build is None:
+            raise EngineUnavailable(f"this node has no engine {name}")
+        try:
+            engine = build()
+            await engine.start()
+        except Exception as error:
+            raise EngineUnavailable(f"the engine {name} does not start: {error}") from error
+        return engine
 
     def login_delay_s(self, name: str) -> float:
         """Take the next turn to log in, and return in how many seconds it is."""

@@ -20,6 +20,7 @@ from kurir.contracts.records import Device, Session
 from kurir.contracts.states import Reason
 from kurir.runtime.lease import Lease
 from kurir.session_node.desired import PATIENCE_S, Standing, next_step, retry_pause_s, stays
+from kurir.session_node.engine_room import EngineUnavailable
 from kurir.session_node.engines.engine import (
     Capability,
     EngineSession,
@@ -357,6 +358,9 @@ class DeviceSession:
             self._engine_session = await engine.open(spec, partial(self._report, self._opened))
             self._standing.is_open = True
             self._shared.meters.sessions_opened.add()
+        except EngineUnavailable as error:
+            log.exception("session.engine_unavailable", device=self.device_id)
+            self._state_changed(StateChanged(state="disconnected", reason="engine_unavailable", detail=str(error)))
         except Exception as error:
             log.exception("session.not_opened", device=self.device_id)
             self._state_changed(StateChanged(state="disconnected", reason="server_unavailable", detail=repr(error)))
