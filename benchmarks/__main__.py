@@ -1,8 +1,9 @@
 """Measure everything, or the figures that are named, and print one table at the end.
 
-python -m benchmarks [--write] [accept publish send deliver http_out end_to_end]
+python -m benchmarks [--write] [accept publish send deliver http_out end_to_end engine_path sessions]
+python -m benchmarks sessions --sessions 1000 --shards 5
 
-Takes under six minutes on two cores. With --write the table and the machine go into benchmarks/README.md.
+Takes under eight minutes on two cores. With --write the table and the machine go into benchmarks/README.md.
 """
 
 import argparse
@@ -12,10 +13,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.figures import Figure, show
+from benchmarks.figures import AnyFigure, show
 from benchmarks.report import machine_line, write_readme
 
-NAMES = ("accept", "publish", "send", "deliver", "http_out", "end_to_end")
+NAMES = ("accept", "publish", "send", "deliver", "http_out", "end_to_end", "engine_path", "sessions")
 BUSY_PER_CORE = 0.5
 README = Path(__file__).parent / "README.md"
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Kurir beside its floors.")
     parser.add_argument("names", nargs="*", metavar="figure", help=f"any of {', '.join(NAMES)}; all by default")
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
+    parser.add_argument("--sessions", type=int, help="how many the figure sessions opens (200)")
+    parser.add_argument("--shards", type=int, help="on how many shards it opens them (2)")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in NAMES]
     if unknown:
@@ -35,11 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began, load_before = time.monotonic(), os.getloadavg()[0]
     if load_before > BUSY_PER_CORE * (os.cpu_count() or 1):
         print(f"The machine is busy (load average {load_before:.1f}): rates will be low, ratios of CPU hold better.")
-    figures: list[Figure] = []
+    figures: list[AnyFigure] = []
     names = chosen.names or NAMES
     for name in names:
         print(f"--- {name}", flush=True)
-        figures += importlib.import_module(f"benchmarks.{name}").main()
+        sizes = {"sessions": chosen.sessions, "shards": chosen.shards} if name == "sessions" else {}
+        given = {option: size for option, size in sizes.items() if size is not None}
+        figures += importlib.import_module(f"benchmarks.{name}").main(**given)
     print(f"--- all, in {time.monotonic() - began:.0f} s, on {machine_line()}")
     if len(names) > 1:
         show(figures)

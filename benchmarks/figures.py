@@ -13,6 +13,7 @@ from benchmarks.floors import Rate
 Measure = Callable[[], Awaitable[Rate]]
 
 HEAD = ("figure", "what", "per s", "CPU µs", "floor", "per s", "CPU µs", "rate ratio", "CPU ratio")
+AMOUNTS_HEAD = ("figure", "what", "ours", "wanted at most", "floor", "takes")
 LEFT = {"figure", "what", "floor"}
 
 
@@ -55,6 +56,30 @@ class Figure:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Amount:
+    """One line of the table of amounts: what is small when it is good. `what` begins with the unit.
+
+    `floor` is None where nothing does the same without Kurir.
+    """
+
+    name: str
+    what: str
+    ours: float
+    at_most: float
+    floor_is: str
+    floor: float | None
+    notes: tuple[str, ...] = ()
+
+    def cells(self) -> tuple[str, ...]:
+        """The line's texts, in the order of AMOUNTS_HEAD."""
+        floor = "" if self.floor is None else f"{self.floor:,.2f}"
+        return (self.name, self.what, f"{self.ours:,.2f}", f"{self.at_most:,.1f}", self.floor_is, floor)
+
+
+AnyFigure = Figure | Amount
+
+
 async def in_turns(rounds: int, measures: Mapping[str, Measure]) -> dict[str, Rate]:
     """Take each measure once per round, in turns, and return the median rate and median cost of each."""
     taken: dict[str, list[Rate]] = {name: [] for name in measures}
@@ -69,21 +94,29 @@ def middle(rates: Sequence[Rate]) -> Rate:
     return Rate(per_s=median(rate.per_s for rate in rates), cpu_us=median(rate.cpu_us for rate in rates))
 
 
-def show(figures: Sequence[Figure]) -> None:
-    """Print figures as an aligned table, with their notes below."""
-    rows = [HEAD, *(figure.cells() for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    for row in rows:
-        cells = [
-            text.ljust(width) if HEAD[column] in LEFT else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+def tables(figures: Sequence[AnyFigure]) -> list[list[tuple[str, ...]]]:
+    """The rows of rates and those of amounts, each below its head; what there are none of is left out."""
+    rates = [figure.cells() for figure in figures if isinstance(figure, Figure)]
+    amounts = [figure.cells() for figure in figures if isinstance(figure, Amount)]
+    return [[head, *rows] for head, rows in ((HEAD, rates), (AMOUNTS_HEAD, amounts)) if rows]
+
+
+def show(figures: Sequence[AnyFigure]) -> None:
+    """Print figures as aligned tables, with their notes below."""
+    for rows in tables(figures):
+        head = rows[0]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        for row in rows:
+            cells = [
+                text.ljust(width) if head[column] in LEFT else text.rjust(width)
+                for column, (text, width) in enumerate(zip(row, widths, strict=True))
+            ]
+            print("  ".join(cells).rstrip())
     for note in notes_of(figures):
         print(f"  {note}")
     print(flush=True)
 
 
-def notes_of(figures: Sequence[Figure]) -> list[str]:
+def notes_of(figures: Sequence[AnyFigure]) -> list[str]:
     """All notes, each with its figure's name."""
     return [f"{figure.name}: {note}" for figure in figures for note in figure.notes]

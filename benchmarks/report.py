@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.figures import HEAD, LEFT, Figure, notes_of
+from benchmarks.figures import LEFT, AnyFigure, notes_of, tables
 from tests.support.nats_server import server_binary
 
 BEGIN = "<!-- figures: written by `python -m benchmarks --write` -->"
@@ -26,7 +26,7 @@ def machine_line() -> str:
     )
 
 
-def write_readme(readme: Path, figures: Sequence[Figure], load_before: float) -> None:
+def write_readme(readme: Path, figures: Sequence[AnyFigure], load_before: float) -> None:
     """Put the figures between the marks, with the load average that the machine had before.
 
     Raises ValueError when the marks are not there.
@@ -40,10 +40,15 @@ def write_readme(readme: Path, figures: Sequence[Figure], load_before: float) ->
     readme.write_text(f"{before}{BEGIN}\n{said}\n\n{markdown(figures)}\n\n{notes}\n{END}{after}")
 
 
-def markdown(figures: Sequence[Figure]) -> str:
-    """The figures as a table of Markdown."""
-    rows = [HEAD, tuple("---" if name in LEFT else "---:" for name in HEAD), *(figure.cells() for figure in figures)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def markdown(figures: Sequence[AnyFigure]) -> str:
+    """The figures as tables of Markdown."""
+    return "\n\n".join(map(_table, tables(figures)))
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    head = rows[0]
+    rule = tuple("---" if name in LEFT else "---:" for name in head)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows[1:]))
 
 
 def _processor() -> str:
