@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -185,10 +185,19 @@ class LocalShard:
 
 
 class NodeProcess:
-    """A session node as it is started for real: a supervisor, or with `shard` one shard alone."""
+    """A session node as it is started for real: a supervisor, or with `shard` one shard alone.
+
+    `launcher` makes the command that runs it under another program.
+    """
 
     def __init__(
-        self, url: str, home: Path, *arguments: str, node: str = "node", env: dict[str, str] | None = None
+        self,
+        url: str,
+        home: Path,
+        *arguments: str,
+        node: str = "node",
+        env: dict[str, str] | None = None,
+        launcher: Callable[..., Sequence[str]] = lambda *command: command,
     ) -> None:
         self.log_path = home / f"{node}-{'-'.join(arguments) or 'node'}-{time.monotonic_ns()}.log"
         settings = {
@@ -200,7 +209,7 @@ class NodeProcess:
         }
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "kurir.session_node", *arguments],
+                launcher(sys.executable, "-m", "kurir.session_node", *arguments),
                 env=os.environ | settings | (env or {}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
