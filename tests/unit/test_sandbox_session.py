@@ -231,3 +231,15 @@ async def test_logging_out_forgets_what_was_still_to_come(tmp_path: Path) -> Non
     await session.logout()
     assert engine.store.waiting("t1", "d1") == []
     await engine.stop()
+
+
+@pytest.mark.parametrize(("ending", "presence"), [("34567", "available"), ("5550105", "unavailable")])
+async def test_whoever_is_watched_is_told_of(
+    engine: SandboxEngine, watched: Watched, ending: str, presence: str
+) -> None:
+    session = await connected(engine, watched)
+    await session.watch_presence(f"62812{ending}@s.whatsapp.net")
+    await until("presence is told", lambda: any(isinstance(seen, PresenceSeen) for seen in watched.seen))
+    (seen,) = (seen for seen in watched.seen if isinstance(seen, PresenceSeen))
+    assert (seen.presence, seen.sender.jid) == (presence, f"62812{ending}@s.whatsapp.net")
+    assert (seen.last_seen is None) == (presence == "available")

@@ -2,11 +2,14 @@
 
 from typing import get_args
 
+from kurir.contracts.queries import METHODS
 from kurir.contracts.states import ConnectionState
 from kurir.runtime.metrics import Counter, Metrics
 
 OUTCOMES = ("sent", "failed", "unknown", "expired", "retrying", "settled_before", "invalid", "logged_out")
 
+
+QUESTION_OUTCOMES = ("answered", "refused", "unanswered", "too_many")
 
 FLUSH_S = 1.0
 
@@ -36,6 +39,12 @@ class Meters:
         self.commands = {outcome: Tally(commands, outcome=outcome) for outcome in OUTCOMES}
         self.send_seconds = metrics.histogram("kurir_engine_send_seconds", "How long the engine took to send")
         self.events = Tally(metrics.counter("kurir_events_total", "Events stored"))
+        self.questions = metrics.counter(
+            "kurir_questions_total",
+            "Questions to devices by what came of them",
+            method=tuple(METHODS),
+            outcome=QUESTION_OUTCOMES,
+        )
         self.unmatched_receipts = metrics.counter(
             "kurir_receipts_unmatched_total", "Receipts of messages that were not sent by us, or too long ago"
         )

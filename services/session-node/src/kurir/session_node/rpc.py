@@ -20,9 +20,10 @@ from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError
 
 from kurir.contracts import queries, subjects
-from kurir.contracts.queries import ANSWER_WITHIN_S, METHODS, Question, Refused, Reply
+from kurir.contracts.queries import ANSWER_WITHIN_S, METHODS, Answer, Question, Refused, Reply
 from kurir.runtime.lease import Lease
 from kurir.session_node.answers import Answers
+from kurir.session_node.meters import Meters
 from kurir.session_node.session import DeviceSession
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,7 @@ class _Asked:
 class Rpc:
     """A broker of its own: core NATS, nothing stored, nothing to acknowledge."""
 
-    def __init__(self, nats_url: str, *, name: str, creds: str | None, find: FindSession) -> None:
+    def __init__(self, nats_url: str, *, name: str, creds: str | None, find: FindSession, meters: Meters) -> None:
         credentials: dict[str, Any] = {"user_credentials": creds} if creds else {}
         self._broker = NatsBroker(
             [part.strip() for part in nats_url.split(",")],
@@ -63,6 +64,7 @@ class Rpc:
             **credentials,
         )
         self._find = find
+        self._meters = meters
         self._answers = Answers()
         self._subscribers: dict[int, LogicSubscriber[Any]] = {}
         self._serving: dict[int, set[asyncio.Task[None]]] = defaultdict(set)
@@ -122,6 +124,8 @@ class Rpc:
         except Exception:  # raising would leave the caller waiting for its time-out
             log.exception("rpc.failed", method=method, partition=partition)
             reply = Refused(code="INTERNAL_ERROR")
+        if method in METHODS:
+            self._meters.questions.add(method=method, outcome=_outcome_of(reply))
         try:
             await self._broker.publish(_encoder.encode(reply), reply_to)
         except MaxPayloadError:
@@ -167,6 +171,14 @@ class Rpc:
         except asyncio.CancelledError:  # the partition is closed; who asked is told before this task ends
             is_unknown = has_begun and queries.method_of(question).changes
             return Refused(code="OUTCOME_UNKNOWN" if is_unknown else "SESSION_UNOWNED", retry_after_s=TRY_AGAIN_S)
+
+
+def _outcome_of(reply: Reply) -> str:
+    if isinstance(reply, Answer):
+        return "answered"
+    if reply.code in ("NO_ANSWER", "OUTCOME_UNKNOWN"):
+        return "unanswered"
+    return "too_many" if reply.code == "TOO_MANY_REQUESTS" else "refused"
 
 
 async def _whole(message: NatsMessage) -> NatsMessage:

@@ -133,7 +133,13 @@ class Shard:
         self._devices.on_change(self._device_changed)
         self._sessions.on_change(self._session_changed)
         creds = str(settings.nats_creds) if settings.nats_creds else None
-        self._rpc = Rpc(settings.nats_url, name=f"kurir-{settings.shard_id}-rpc", creds=creds, find=self._find)
+        self._rpc = Rpc(
+            settings.nats_url,
+            name=f"kurir-{settings.shard_id}-rpc",
+            creds=creds,
+            find=self._find,
+            meters=self._meters,
+        )
         self._ownership = Ownership(
             bus,
             me=a_shard(settings.shard_id, settings.shard_slot, settings.node_name, settings.shard_capacity),

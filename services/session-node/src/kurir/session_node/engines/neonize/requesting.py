@@ -61,12 +61,12 @@ class Requests:
         _done(await self._ask("SubscribePresence", *_jid(jid)))
 
     async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
         ids_of = defaultdict[tuple[str, str], list[str]](list)
         for key in keys:
             ids_of[key.chat, key.participant or key.chat].append(key.whatsapp_id)
-        receipt, now = b"played" if played else b"read", from_answers.timestamp_now()
+        receipt, now = b"played" if played else b"read", answers.timestamp_now()
         for (chat, sender), ids in ids_of.items():
             _done(await self._ask("MarkRead", " ".join(ids).encode(), now, *_jid(chat), *_jid(sender), receipt))
 
@@ -76,53 +76,56 @@ class Requests:
         return await self._numbers.check(phones)
 
     async def _ask_for_numbers(self, phones: list[str]) -> list[NumberCheck]:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
         answer = await self._ask("IsOnWhatsApp", " ".join(f"+{phone}" for phone in phones).encode())
-        return [self._complete(check) for check in from_answers.number_checks(answer)]
+        return [self._complete(check) for check in answers.number_checks(answer)]
 
     async def profile_picture(self, jid: str) -> Picture | None:
-        from kurir.session_node.engines.neonize import from_answers, to_whatsapp
+        from kurir.session_node.engines.neonize import to_whatsapp
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
         asked = to_whatsapp.picture_request()
-        return from_answers.picture(await self._ask("GetProfilePicture", *_jid(jid), asked, len(asked)))
+        return answers.picture(await self._ask("GetProfilePicture", *_jid(jid), asked, len(asked)))
 
     async def contacts(self) -> tuple[KnownContact, ...]:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return tuple(map(self._complete, from_answers.contacts(await self._ask("GetAllContacts"))))
+        return tuple(map(self._complete, answers.contacts(await self._ask("GetAllContacts"))))
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
     async def groups(self) -> tuple[Group, ...]:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return from_answers.groups(await self._ask("GetJoinedGroups"))
+        return answers.groups(await self._ask("GetJoinedGroups"))
 
     async def group(self, jid: str) -> Group:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return from_answers.group(await self._ask("GetGroupInfo", *_jid(jid)))
+        return answers.group(await self._ask("GetGroupInfo", *_jid(jid)))
 
     async def create_group(self, subject: str, members: tuple[str, ...]) -> Group:
-        from kurir.session_node.engines.neonize import from_answers, to_whatsapp
+        from kurir.session_node.engines.neonize import to_whatsapp
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
         wanted = _understood(to_whatsapp.new_group, subject, members, f"3EB0{secrets.token_hex(9).upper()}")
-        return from_answers.group(await self._ask("CreateGroup", wanted, len(wanted)))
+        return answers.group(await self._ask("CreateGroup", wanted, len(wanted)))
 
     async def change_members(
         self, jid: str, change: MemberChange, members: tuple[str, ...]
     ) -> tuple[MemberChanged, ...]:
-        from kurir.session_node.engines.neonize import from_answers, to_whatsapp
+        from kurir.session_node.engines.neonize import to_whatsapp
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
         concerned = _understood(to_whatsapp.jids, members)
         answer = await self._ask("UpdateGroupParticipants", *_jid(jid), concerned, len(concerned), change.encode())
-        return from_answers.members_changed(answer)
+        return answers.members_changed(answer)
 
     async def invite_link(self, jid: str, renew: bool) -> str:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return from_answers.invite_link(await self._ask("GetGroupInviteLink", *_jid(jid), renew))
+        return answers.invite_link(await self._ask("GetGroupInviteLink", *_jid(jid), renew))
 
     async def set_subject(self, jid: str, subject: str) -> None:
         _done(await self._ask("SetGroupName", *_jid(jid), subject.encode()))
@@ -135,9 +138,9 @@ class Requests:
         _done(await self._ask("LeaveGroup", *_jid(jid)))
 
     async def join_group(self, code: str) -> str:
-        from kurir.session_node.engines.neonize import from_answers
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return from_answers.joined_group(await self._ask("JoinGroupWithLink", code.encode()))
+        return answers.joined_group(await self._ask("JoinGroupWithLink", code.encode()))
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -172,6 +175,6 @@ def _understood(make: Callable[..., bytes], *arguments: object) -> bytes:
 
 def _done(error: bytes) -> None:
     """The answer of a call that has nothing to say but what went wrong."""
-    from kurir.session_node.engines.neonize import from_answers
+    from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-    from_answers.require_done(error.decode(errors="replace"))
+    answers.require_done(error.decode(errors="replace"))

@@ -135,7 +135,7 @@ class SandboxSession:
         self._tries: OrderedDict[str, int] = OrderedDict()
         self._login = 0
 
-        asked = Requests(self.key, engine.store, lambda: engine.pace, engine.now, self._require_me)
+        asked = Requests(self.key, engine.store, lambda: engine.pace, engine.now, self._require_me, self._hear_soon)
         self.show_online, self.show_typing = asked.show_online, asked.show_typing
         self.watch_presence, self.mark_read = asked.watch_presence, asked.mark_read
         self.check_numbers, self.profile_picture = asked.check_numbers, asked.profile_picture
@@ -384,6 +384,9 @@ class SandboxSession:
         now, me = self._engine.now(), contacts.address(self._jid or "")
         for at, seen in happenings.after(happens, sent, me, self._engine.pace):
             self._engine.wheel.after((at - now).total_seconds(), self._see, seen, self._login)
+
+    def _hear_soon(self, seen: Seen) -> None:
+        self._engine.wheel.after(0, self._see, seen, self._login)
 
     def _see(self, seen: Seen | Received, login: int) -> None:
         if self.connected and login == self._login:

@@ -5,11 +5,12 @@ A question about a number or group with a scenario is answered by it: late, neve
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
 from kurir.contracts.content import MessageKey
+from kurir.session_node.engines.observations import PresenceSeen, Seen
 from kurir.session_node.engines.requests import (
     Group,
     KnownContact,
@@ -30,7 +31,8 @@ _ABOUT_QUESTIONS = frozenset({"group_left", "rate_overlimit", "engine_error"})
 
 
 class Requests:
-    """`key` is tenant and device; `require_me` gives the JID that is connected now, or raises NotConnected."""
+    """`key` is tenant and device; `require_me` gives the JID that is connected now, or raises NotConnected; `tell`
+    takes what follows from a question."""
 
     def __init__(
         self,
@@ -39,12 +41,14 @@ class Requests:
         pace: Callable[[], Pace],
         now: Callable[[], datetime],
         require_me: Callable[[], str],
+        tell: Callable[[Seen], None],
     ) -> None:
         self._key = key
         self._store = store
         self._pace = pace
         self._now = now
         self._require_me = require_me
+        self._tell = tell
         self._asked_too_fast: set[str] = set()
 
     # --- presence and marks -----------------------------------------------------------------------------------------
@@ -57,7 +61,19 @@ class Requests:
         await self._about(chat)
 
     async def watch_presence(self, jid: str) -> None:
+        """Whoever is watched is online, but whose phone is off."""
         await self._about(jid)
+        is_off = scenarios.scenario_of(jid).name == "phone_off"
+        who = contacts.address(jid)
+        self._tell(
+            PresenceSeen(
+                chat=who,
+                sender=who,
+                presence="unavailable" if is_off else "available",
+                last_seen=self._now() - timedelta(days=1) if is_off else None,
+                at=self._now(),
+            )
+        )
 
     async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
         self._require_me()

@@ -1,4 +1,4 @@
-"""What the library answers to requests, as the structs of contracts. Pure: no I/O. Import after `library.load()`."""
+"""What the library answers to requests, as the structs of contracts."""
 
 import re
 from datetime import UTC, datetime
@@ -7,8 +7,9 @@ from neonize.proto import Neonize_pb2 as neonize
 
 from kurir.contracts.states import Reason
 from kurir.session_node.engines.engine import NotConnected, SendFailed
-from kurir.session_node.engines.neonize.from_whatsapp import address, jid_text, send_failure
 from kurir.session_node.engines.neonize.from_whatsapp.groups import group_of, member_address
+from kurir.session_node.engines.neonize.from_whatsapp.sends import send_failure
+from kurir.session_node.engines.neonize.from_whatsapp.who import address, jid_text
 from kurir.session_node.engines.requests import (
     Group,
     KnownContact,
