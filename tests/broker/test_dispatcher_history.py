@@ -138,6 +138,14 @@ async def test_presence_is_not_kept_in_the_history(stage: Stage, mongo: Mongo) -
         assert [document["_id"] for document in await written(mongo, "events", 1)] == [event.id]
 
 
+async def test_a_type_that_this_version_does_not_know_is_written_as_it_is(stage: Stage, mongo: Mongo) -> None:
+    body = {"type": "story.update", "id": "s1", "tenant": "t1", "device": "d1", "at": "2026-11-20T08:30:00Z", "seq": 1}
+    async with stage.dispatcher():
+        await stage.bus.publish(subjects.event("t1", "d1", "story.update"), msgspec.json.encode(body))
+        (document,) = await written(mongo, "events", 1)
+    assert (document["type"], msgspec.json.decode(document["body"])) == ("story.update", body)
+
+
 async def test_a_repeat_of_what_is_written_changes_nothing(stage: Stage, mongo: Mongo) -> None:
     async with stage.dispatcher():
         event = await stage.say(a_message())

@@ -26,7 +26,7 @@ from kurir.runtime.broker import Bus
 from kurir.runtime.objects import ObjectStore
 from kurir.session_node import inbound_media
 from kurir.session_node.engines import engine
-from kurir.session_node.engines.engine import Received
+from kurir.session_node.engines.engine import Received, StateChanged
 from kurir.session_node.engines.observations import CallSeen, GroupChanged, MembershipChanged, PresenceSeen, Seen
 from kurir.session_node.inbound_media import keep_media
 from kurir.session_node.observed import observed_event
@@ -163,6 +163,13 @@ async def test_all_that_is_seen_keeps_its_order_among_messages(stage: Stage) -> 
     seqs = [event.seq for event in found]
     assert seqs == list(range(seqs[0], seqs[0] + 8))
     assert found[1].at == NOW
+
+
+async def test_a_refusal_is_told_with_whatsapps_own_number(stage: Stage) -> None:
+    await stage.play(await stage.gateway.add_device("d1"))
+    stage.puppet.report(StateChanged(state="logged_out", reason="device_logged_out", detail="LOGGED_OUT", code=401))
+    _, out = await until_told(stage.gateway, 2, ConnectionUpdate)
+    assert (out.state, out.reason, out.detail, out.code) == ("logged_out", "device_logged_out", "LOGGED_OUT", 401)
 
 
 async def test_what_whatsapp_tells_twice_is_stored_once(stage: Stage) -> None:

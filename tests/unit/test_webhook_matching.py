@@ -8,8 +8,9 @@ import pytest
 
 from kurir.contracts import events
 from kurir.contracts.content import Address, Media, Text
+from kurir.contracts.events import EVENT_TYPES
 from kurir.contracts.records import Endpoint, EventFilter
-from kurir.dialects.event_patterns import wants_type
+from kurir.dialects.event_patterns import is_event_pattern, wants_type
 from kurir.webhook_dispatcher.matching import asks_for_body, interested, passes
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -60,6 +61,16 @@ def test_that_a_message_is_under_way_is_told_only_to_those_who_ask_by_name(type_
     assert wants_type((type_,), type_)
     assert wants_type(("send.message.*",), type_)
     assert not wants_type(("*", "message.status", "send.*", "send.message.status"), type_)
+
+
+def test_presence_is_told_only_to_those_who_ask_by_name() -> None:
+    assert wants_type(("presence.update",), "presence.update")
+    assert wants_type(("presence.*",), "presence.update")
+    assert not wants_type(("*", "*.update", "connection.update"), "presence.update")
+
+
+def test_every_event_type_can_be_asked_for_by_name() -> None:
+    assert all(is_event_pattern(type_) and wants_type((type_,), type_) for type_ in EVENT_TYPES)
 
 
 def test_only_active_endpoints_of_the_device_hear_of_it() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+import msgspec
 from PIL import Image as Picture
 
 from kurir.contracts.content import Content, Text
@@ -49,7 +50,7 @@ class Person:
         device = await whatsapp.scan(shown.qr or "", self.phone, name=self.name.title())
         connected = await self.watched.until_state("connected")
         self.lid = (connected.lid or "").partition(":")[0].partition("@")[0] + "@lid"
-        self.spec = a_spec(self.name, jid=f"{device}@s.whatsapp.net")
+        self.spec = msgspec.structs.replace(self.spec, jid=f"{device}@s.whatsapp.net")
 
     async def open(self, engine: RemoteEngine) -> None:
         """Log in again with the keys of the store, reporting to a new `watched`."""

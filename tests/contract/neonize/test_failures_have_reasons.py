@@ -131,6 +131,21 @@ async def test_a_login_that_is_refused_for_good_ends_the_session_with_its_reason
         await person.send(VERA_JID, Text(text="hi"))
 
 
+async def test_a_login_that_is_refused_for_another_reason_says_which_and_is_tried_again(
+    whatsapp: EmulatorClient, engine: RemoteEngine
+) -> None:
+    person = Person("p409", "628222000409")
+    await person.link(engine, whatsapp)
+    await whatsapp.set_faults(login_failure={person.phone: {"reason": "409"}})
+    await whatsapp.drop(person.device)
+    await person.watched.until_state("disconnected", times=2)  # the first is of the connection that was cut
+    refused = person.watched.last("disconnected")
+    assert (refused.reason, refused.code, refused.detail) == ("server_unavailable", 409, "BAD_USER_AGENT")
+    await whatsapp.reset_faults()
+    await person.watched.until_state("connected", times=2)
+    await person.session.close()
+
+
 async def test_a_phone_that_wants_a_passkey_ends_the_pairing_with_that_reason(
     whatsapp: EmulatorClient, engine: RemoteEngine
 ) -> None:

@@ -143,7 +143,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """Bucket `endpoints`, key `<tenant>.<id>`: a tenant's webhook URL and what it wants to hear.
 
     `events` are type patterns such as `messages.upsert`, `send.message.*` or `*`. Absent `device` means all devices.
-    The values of `headers` are sealed as secrets are: they may be credentials.
+    The values of `headers` are sealed as secrets are: they may be credentials. `in_order`: one event at a time, in the
+    order of the stream, for what was published since `order_changed_at`; what fails holds up the rest for
+    `head_timeout_s` at most.
     """
 
     id: str
@@ -163,6 +165,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     max_in_flight: int = 10
     max_per_second: int | None = None
     retry_delays_s: tuple[float, ...] | None = None
+    in_order: bool = False
+    order_changed_at: When | None = None
+    head_timeout_s: int = 300
     disabled_reason: str | None = None
 
 

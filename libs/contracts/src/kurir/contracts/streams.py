@@ -156,6 +156,11 @@ def delivery_lane_consumer(endpoint: str) -> str:
     return f"lane-{endpoint}"
 
 
+def in_order_consumer(endpoint: str) -> str:
+    """Name of the consumer on EVENTS of an endpoint that gets its events in order."""
+    return f"order-{endpoint}"
+
+
 COMMAND_ACK_WAIT_S = 30
 """Longest send seen 11 s, and a message that waits in a process is reported as in progress; so only the commands
 of a dead shard wait this long, and a new owner resets the consumer instead of waiting."""

@@ -14,7 +14,8 @@ REMEMBERED: Final = 8192  # many times what a consumer may have delivered and no
 class DoneMessages:
     """The newest messages of one stream that were settled for good."""
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
         self._published_at: dict[int, float] = {}  # by sequence; a stream that was made anew counts from 1 again
 
     def __contains__(self, message: Incoming) -> bool:
@@ -23,5 +24,5 @@ class DoneMessages:
     def add(self, message: Incoming) -> None:
         """Note that `message` was settled for good."""
         self._published_at[message.stream_seq] = message.published_at
-        if len(self._published_at) > REMEMBERED:
+        if len(self._published_at) > self._remembered:
             del self._published_at[next(iter(self._published_at))]

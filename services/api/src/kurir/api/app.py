@@ -14,6 +14,7 @@ from kurir.api.contacts import routes as contacts
 from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
 from kurir.api.groups import routes as groups
+from kurir.api.export import routes as export
 from kurir.api.live import event_routes as live_events
 from kurir.api.live import routes as live
 from kurir.api.live import websocket_protocol
@@ -45,6 +46,7 @@ def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]
         contacts.router(),
         chats.router(),
         live.router(),
+        export.router(),
         messages.router(),
         media.router(),
         webhooks.router(),

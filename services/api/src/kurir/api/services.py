@@ -6,9 +6,11 @@ from kurir.api.auth import Authenticator
 from kurir.api.changes import Changes
 from kurir.api.chats.service import Chats
 from kurir.api.contacts.service import Contacts
+from kurir.api.devices.proxies import Proxies
 from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
 from kurir.api.groups.service import Groups
+from kurir.api.export.service import Exports
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.live.feed import DeviceFeed
 from kurir.api.live.following import LiveEvents
@@ -45,6 +47,7 @@ class Services(Struct, frozen=True):
     feed: DeviceFeed
     live: LiveEvents
     tickets: Tickets
+    exports: Exports
     groups: Groups
     contacts: Contacts
     chats: Chats
@@ -85,7 +88,10 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     changes = Changes(bus, life.clock)
     questions = Questions(bus)
     idempotency = IdempotencyKeys(bus, life.clock)
-    device_service = Devices(questions, life.clock, dispatch, changes, devices, sessions, settings.default_engine)
+    proxies = Proxies(master_key, media_guard)
+    device_service = Devices(
+        questions, life.clock, dispatch, changes, devices, sessions, proxies, settings.default_engine
+    )
     return Services(
         authenticator=authenticator,
         devices=device_service,
@@ -102,6 +108,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
         feed=feed,
         live=live,
+        exports=Exports(bus, mongo, life.clock),
         tickets=Tickets(master_key, life.clock, authenticator),
         groups=Groups(device_service, questions, idempotency),
         contacts=Contacts(device_service, questions),

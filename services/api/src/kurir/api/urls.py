@@ -29,13 +29,14 @@ async def check_url(url: str, guard: AddressGuard, *, field: str = "url") -> Non
     if parts.username is not None or parts.password is not None:
         raise Problem("VALIDATION_ERROR", "A URL with credentials is not accepted; use headers.", field=field)
     tls = parts.scheme == "https"
-    for address in await _addresses(host):
+    for address in await addresses_of_name(host):
         reason = guard.refusal(ip_address(address), port or (443 if tls else 80), tls=tls)
         if reason is not None:
             raise Problem("URL_NOT_ALLOWED", f"{host} is not allowed: {reason.replace('_', ' ')}.", field=field)
 
 
-async def _addresses(host: str) -> list[str]:
+async def addresses_of_name(host: str) -> list[str]:
+    """What the system's resolver finds; nothing when it finds nothing in time."""
     try:
         async with asyncio.timeout(LOOKUP_TIMEOUT_S):
             found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -28,6 +28,7 @@ class Standing(Struct, kw_only=True):
 
     `retry_at` is when a lost connection is given up and made anew, in seconds of the clock that `next_step` is asked
     with. `has_ended`: the engine session is over and only has to be put away. `is_choked`: events cannot be stored.
+    `is_detoured`: the connection goes by another proxy than the device has now.
     """
 
     state: ConnectionState = "disconnected"
@@ -37,6 +38,7 @@ class Standing(Struct, kw_only=True):
     is_open: bool = False
     has_ended: bool = False
     is_choked: bool = False
+    is_detoured: bool = False
     retry_at: float | None = None
 
 
@@ -73,6 +75,8 @@ def next_step(device: Device | None, standing: Standing, now: float, wall_now: d
 def _while_open(standing: Standing, is_fresh: bool, now: float) -> tuple[Step, float | None]:
     if standing.is_choked:
         return "discard", None
+    if standing.is_detoured:
+        return "reopen", None
     if is_fresh:
         return ("adopt" if standing.state == "connected" else "reopen"), None
     if standing.retry_at is None:

@@ -19,6 +19,8 @@ import structlog
 from kurir.contracts.records import Device, Session
 from kurir.contracts.states import Reason
 from kurir.runtime.lease import Lease
+from kurir.runtime.proxies import seal_context
+from kurir.runtime.secrets import SealBroken
 from kurir.session_node.desired import PATIENCE_S, Standing, next_step, retry_pause_s, stays
 from kurir.session_node.engine_room import EngineUnavailable
 from kurir.session_node.engines.engine import (
@@ -76,7 +78,9 @@ class DeviceSession:
             generation=self._record.now.generation,
             banned_until=self._record.now.banned_until,
         )
+        # Of the last that was known of the device: a deleted one is unlinked by them.
         self._engine_name = device.engine if device is not None else None
+        self._proxy = self._proxy_used = device.proxy if device is not None else None
         self._is_identified = False
         self._is_forgotten = False
         self._arrived = asyncio.Event()  # the connection that was begun has succeeded, or is over
@@ -173,7 +177,7 @@ class DeviceSession:
         """The tenant wants something else, or has deleted the device."""
         self.device = device
         if device is not None:
-            self._engine_name = device.engine
+            self._engine_name, self._proxy = device.engine, device.proxy
             self._overdue.be_patient(device.undelivered_after_s)
         if self._pace is not None and device is not None:
             self._pace.set_rate(device.pace_per_minute, time.monotonic())
@@ -291,12 +295,13 @@ class DeviceSession:
             return
         if self.device is not None and self.device.wanted == "connected":
             await self._identify()
+        self._standing.is_detoured = self._standing.is_open and self._proxy != self._proxy_used
         step, again_in_s = next_step(self.device, self._standing, time.monotonic(), datetime.now(UTC))
         match step:
             case "open":
                 await self._open()
             case "reopen":
-                await self._put_away(grace_s=0.0)
+                await self._put_away(grace_s=SEND_GRACE_S if self.is_connected else 0.0)
                 await self._open()
             case "discard":
                 await self._put_away(grace_s=SEND_GRACE_S)
@@ -345,13 +350,19 @@ class DeviceSession:
         self._was_connected = False
         self._arrived.clear()
         self._standing.has_ended, self._standing.retry_at = False, None
-        spec = SessionSpec(
-            tenant=self.tenant,
-            device=self.device_id,
-            name=name,
-            jid=self._record.now.jid if self._record.now.paired else None,
-            pair_phone=pair_phone,
-        )
+        self._proxy_used = self._proxy
+        try:
+            spec = SessionSpec(
+                tenant=self.tenant,
+                device=self.device_id,
+                name=name,
+                jid=self._record.now.jid if self._record.now.paired else None,
+                pair_phone=pair_phone,
+                proxy=self._opened_proxy(),
+            )
+        except SealBroken as error:
+            self._state_changed(StateChanged(state="disconnected", reason="proxy_refused", detail=str(error)))
+            return
         try:
             engine = await self._shared.engines.engine(engine_name)
             self.capabilities = engine.capabilities
@@ -364,6 +375,14 @@ class DeviceSession:
         except Exception as error:
             log.exception("session.not_opened", device=self.device_id)
             self._state_changed(StateChanged(state="disconnected", reason="server_unavailable", detail=repr(error)))
+
+    def _opened_proxy(self) -> str | None:
+        """Raises SealBroken."""
+        if self._proxy is None:
+            return None
+        if self._shared.master_key is None:
+            raise SealBroken("This node has no master key to open the device's proxy with.")
+        return self._shared.master_key.open(self._proxy.sealed, seal_context(self.tenant, self.device_id))
 
     async def _identify(self) -> None:
         """Take from the device's last event what its record may have missed when its writer died."""
@@ -418,10 +437,10 @@ class DeviceSession:
         """The device was deleted: nothing of it stays here."""
         if self._is_forgotten:
             return
-        self._is_forgotten = True
         await self._unlink("device_deleted")
         await self._reports.stored()
         await self._record.delete()
+        self._is_forgotten = True
 
     async def _unlink(self, reason: Reason) -> None:
         """Unlink at WhatsApp if that can be said now, and forget the keys in any case."""

@@ -27,9 +27,9 @@ class SessionNodeSettings(RuntimeSettings):
     device_store_url: SecretStr | None = Field(
         None, validation_alias=AliasChoices("DEVICE_STORE_URL", "KURIR_DEVICE_STORE_URL")
     )
-    whatsapp_proxy: str | None = None  # http, https or socks5 URL; unset dials WhatsApp directly
+    whatsapp_proxy: str | None = None  # http, https or socks5 URL, for devices without one; unset dials directly
     inbound_media_max_bytes: int = Field(100 * 1024 * 1024, ge=1)  # WhatsApp's own limit for most kinds
-    egress_allow: str = ""  # networks, split by commas, that previews of links may reach though they are not public
+    egress_allow: str = ""  # networks, split by commas, that previews and devices' proxies may be in though not public
     egress_proxy: str = ""  # http://user:password@host:port, for those; it then has to guard the addresses
     egress_ca_file: str | None = None  # PEM, instead of the public certificate authorities
 

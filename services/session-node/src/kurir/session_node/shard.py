@@ -16,12 +16,14 @@ from kurir.contracts.records import Device, Holder, Session
 from kurir.contracts.records import Shard as ShardRecord
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.contracts.subjects import COMMAND_PARTITIONS
+from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.broker import Bus
 from kurir.runtime.lease import Lease
 from kurir.runtime.metrics import Metrics
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import MasterKey
 from kurir.runtime.service import Lifetime
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import Engine
@@ -74,10 +76,18 @@ def engine_builders(settings: SessionNodeSettings) -> dict[str, Callable[[], Eng
         from kurir.session_node.engines.neonize.client import NeonizeEngine  # 70 MB, and its import has side effects
 
         return NeonizeEngine(
-            device_store(settings), proxy=settings.whatsapp_proxy, max_sessions=settings.shard_capacity
+            device_store(settings),
+            proxy=settings.whatsapp_proxy,
+            proxy_guard=AddressGuard.parse(settings.egress_allowed, require_https=False),
+            max_sessions=settings.shard_capacity,
         )
 
     return {"sandbox": sandbox, "neonize": neonize}
+
+
+def _master_key(settings: SessionNodeSettings) -> MasterKey | None:
+    is_given = settings.master_key is not None or settings.master_key_file is not None
+    return MasterKey.load(settings) if is_given else None
 
 
 def device_store(settings: SessionNodeSettings) -> DeviceStore:
@@ -127,6 +137,7 @@ class Shard:
             node=settings.node_name,
             shard=settings.shard_id,
             inbound_media_max_bytes=settings.inbound_media_max_bytes,
+            master_key=_master_key(settings),
         )
         self.partitions: dict[int, Partition] = {}
         self._keys_of: dict[int, set[str]] = defaultdict(set)  # partition -> keys of devices and of their sessions

@@ -6,13 +6,16 @@ from kurir.contracts.records import Session
 from kurir.runtime.broker import Bus
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import MasterKey
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
 
 
 class Shared(NamedTuple):
-    """`inbound_media_max_bytes` is the size of the largest received file that is kept."""
+    """`inbound_media_max_bytes` is the size of the largest received file that is kept. `master_key` opens devices'
+    proxies; a node without it leaves devices that have one alone.
+    """
 
     bus: Bus
     media: ObjectStore
@@ -23,3 +26,4 @@ class Shared(NamedTuple):
     node: str
     shard: str
     inbound_media_max_bytes: int
+    master_key: MasterKey | None = None

@@ -19,6 +19,7 @@ from kurir.webhook_dispatcher.delivery import Delivering
 from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import FanOut
+from kurir.webhook_dispatcher.in_order import InOrder
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.payloads import Payloads
 from kurir.webhook_dispatcher.rates import Rates
@@ -117,6 +118,10 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     life.metrics.gauge_from("kurir_webhook_lanes", "Endpoints that are behind", lambda: workers.lanes)
     life.metrics.gauge_from("kurir_webhook_held", "Deliveries in this process", lambda: workers.held)
     life.metrics.gauge_from("kurir_webhook_open_circuits", "Endpoints that are left alone", lambda: circuits.open)
+
+    in_order = InOrder(bus, endpoints, delivering, life.clock)
+    await life.start("in order", in_order)
+    life.metrics.gauge_from("kurir_webhook_lines", "Endpoints that get their events in order", lambda: in_order.lines)
 
     fanout = FanOut(
         bus,

@@ -32,6 +32,7 @@ USUAL_WRITE_S: Final = 0.5  # for 500 facts: 0.2 s
 INDEXES: Final[dict[str, tuple[Index, ...]]] = {
     "events": (
         Index([("message_id", 1)]),  # the story of a message
+        Index([("tenant", 1), ("at_ms", 1), ("stream_seq", 1)]),  # exports
         Index([("tenant", 1), ("type", 1), ("at_ms", -1), ("stream_seq", -1)]),  # lists, newest first
         Index([("device", 1), ("type", 1), ("at_ms", -1), ("stream_seq", -1)]),
         Index([("chat", 1), ("type", 1), ("at_ms", -1), ("stream_seq", -1)]),
@@ -41,7 +42,7 @@ INDEXES: Final[dict[str, tuple[Index, ...]]] = {
         Index([("message_id", 1)]),
         Index([("event_id", 1)]),
         Index([("endpoint", 1), ("at_ms", -1)]),
-        Index([("tenant", 1), ("at_ms", -1)]),
+        Index([("tenant", 1), ("at_ms", 1), ("key", 1)]),  # exports
         Index([("at_ms", 1)]),
     ),
     "changes": (

@@ -34,7 +34,7 @@ from kurir.webhook_dispatcher.outcome import Verdict
 from kurir.webhook_dispatcher.payloads import Payloads
 from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.request import Headers, SecretsUnusable
-from kurir.webhook_dispatcher.retry_schedule import delay_s
+from kurir.webhook_dispatcher.retry_schedule import delay_s, in_order_delay_s
 
 log = get("kurir.delivery")
 
@@ -101,27 +101,52 @@ class Delivering:
             earlier = await self._history.find(delivery, delivery.attempt)
             if earlier is not None:
                 if not await self._was_followed_up(delivery, earlier):
-                    await self._follow_up(message, delivery, endpoint, earlier, traceparent)
+                    await self.follow_up(message, delivery, endpoint, earlier, traceparent)
                 return None
+        attempt = await self.attempt(delivery, endpoint, traceparent)
+        await self.follow_up(message, delivery, endpoint, attempt, traceparent)
+        return attempt
+
+    async def attempt(
+        self,
+        delivery: Delivery,
+        endpoint: Endpoint | None,
+        traceparent: str | None,
+        in_order_until: datetime | None = None,
+    ) -> DeliveryAttempt:
+        """Make one attempt and put it on record. Until `in_order_until` a failure is tried again, however often.
+
+        Raises as `deliver`.
+        """
         if endpoint is None or not endpoint.active or self._health.is_disabled(endpoint):
             attempt = self._canceled(delivery, endpoint)
         else:
-            await self._circuits.admit(endpoint.id)
+            if in_order_until is None:  # a single one under way needs no circuit
+                await self._circuits.admit(endpoint.id)
             if endpoint.max_per_second is not None:
                 await self._rates.turn(endpoint, endpoint.max_per_second)
             async with self._places:
-                attempt = await self._attempt(delivery, endpoint, traceparent)
+                attempt = await self._attempt(delivery, endpoint, traceparent, in_order_until)
         await self._audit.record(attempt)
         self._measures.attempted(attempt)
         _tell(attempt)
-        await self._follow_up(message, delivery, endpoint, attempt, traceparent)
         return attempt
+
+    async def resumed(self, delivery: Delivery) -> tuple[Delivery, DeliveryAttempt | None]:
+        """Where a delivery stands whose message came again: its next attempt, or the last one when that was the end."""
+        while (earlier := await self._history.find(delivery, delivery.attempt)) is not None:
+            if earlier.outcome != "retry":
+                return delivery, earlier
+            delivery = following(delivery)
+        return delivery, None
 
     async def _was_followed_up(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
         """Whether the next attempt was made already: scheduling it again would make it twice."""
         return attempt.outcome == "retry" and await self._history.find(delivery, delivery.attempt + 1) is not None
 
-    async def _attempt(self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None) -> DeliveryAttempt:
+    async def _attempt(
+        self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None, in_order_until: datetime | None
+    ) -> DeliveryAttempt:
         at = self._clock.now()
         answer: Answer | TransportFailure
         sent: Headers = []
@@ -157,7 +182,7 @@ class Delivering:
             span.set("webhook.outcome", verdict.kind)
         if isinstance(answer, Answer) and delivery.attempt == 1 and not delivery.is_replay:
             self._measures.first_byte(answer.started_at - delivery.first_at.timestamp())
-        return self._judged(delivery, endpoint, at, verdict, answer, sent)
+        return self._judged(delivery, endpoint, at, verdict, answer, sent, in_order_until)
 
     def _rejected(self, error: msgspec.DecodeError) -> Rejected:
         self._measures.gave_up("deliveries")
@@ -171,9 +196,11 @@ class Delivering:
         verdict: Verdict,
         answer: Answer | TransportFailure,
         sent: Headers,
+        in_order_until: datetime | None,
     ) -> DeliveryAttempt:
         result: DeliveryOutcome
-        next_at = None
+        next_at: datetime | None = None
+        wait_s: float | None
         if verdict.kind == "delivered":
             result = "delivered"
             self._circuits.succeeded(endpoint.id)
@@ -183,7 +210,10 @@ class Delivering:
         else:
             self._circuits.failed(endpoint.id)
             delays_s = self._retry_delays_s if endpoint.retry_delays_s is None else endpoint.retry_delays_s
-            wait_s = delay_s(delays_s, delivery.attempt, verdict.retry_after_s)
+            if in_order_until is not None and self._clock.now() < in_order_until:
+                wait_s = in_order_delay_s(delays_s, delivery.attempt, verdict.retry_after_s)
+            else:
+                wait_s = delay_s(delays_s, delivery.attempt, verdict.retry_after_s)
             result = "dead" if wait_s is None else "retry"
             next_at = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
         return _fact(
@@ -207,7 +237,7 @@ class Delivering:
         url, error = ("", "endpoint_gone") if endpoint is None else (endpoint.url, "endpoint_off")
         return _fact(delivery, self._clock.now(), url, "canceled", milliseconds=0.0, error=error)
 
-    async def _follow_up(
+    async def follow_up(
         self,
         message: Incoming,
         delivery: Delivery,
@@ -215,6 +245,10 @@ class Delivering:
         attempt: DeliveryAttempt,
         traceparent: str | None,
     ) -> None:
+        """What an attempt's outcome asks for: its next one scheduled, its endpoint disabled, or its delivery buried.
+
+        `message` is what stands for the delivery. Raises PublishError; repeating it is harmless.
+        """
         if attempt.outcome == "retry":
             await self._schedule(delivery, attempt.next_at or self._clock.now(), traceparent)
         elif attempt.outcome == "disabled" and endpoint is not None:
@@ -237,11 +271,10 @@ class Delivering:
         }
         if traceparent is not None:
             schedule[headers.TRACEPARENT] = traceparent
-        following = msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
         await publish_through_outage(
             self._bus,
             subjects.delivery_retry(delivery.endpoint, delivery.id),
-            _encoder.encode(following),
+            _encoder.encode(following(delivery)),
             headers=schedule,
         )
 
@@ -250,7 +283,7 @@ class Delivering:
         await publish_through_outage(
             self._bus,
             subjects.dead("deliveries", delivery.tenant, delivery.endpoint),
-            message.data,
+            _encoder.encode(delivery),
             msg_id=f"{delivery.id}:{delivery.generation}:dead",
             headers={
                 headers.DEAD_REASON: reason,
@@ -258,6 +291,11 @@ class Delivering:
                 headers.DEAD_SEQUENCE: str(message.stream_seq),
             },
         )
+
+
+def following(delivery: Delivery) -> Delivery:
+    """The next attempt."""
+    return msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
 
 
 def _fact(delivery: Delivery, at: datetime, url: str, result: DeliveryOutcome, **facts: Any) -> DeliveryAttempt:

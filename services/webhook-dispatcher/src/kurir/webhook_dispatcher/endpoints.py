@@ -5,6 +5,7 @@ Nothing here asks a server when an event or a delivery comes by. While NATS is a
 
 import functools
 from collections import defaultdict
+from collections.abc import Callable
 
 import structlog
 
@@ -67,6 +68,18 @@ class Endpoints:
             found = interested(self._of_tenant.get(tenant, {}).values(), device, type_)
             self._interested[asked] = found
         return found
+
+    def known(self, tenant: str, endpoint: str) -> Endpoint | None:
+        """The endpoint as it is in memory."""
+        return self._registry.get(endpoint_key(tenant, endpoint))
+
+    def all(self) -> list[Endpoint]:
+        """Every endpoint of every tenant."""
+        return [endpoint for _, endpoint in self._registry.items()]
+
+    def on_change(self, callback: Callable[[str, Endpoint | None, Endpoint | None], None]) -> None:
+        """Call back with key, old and new record after each change."""
+        self._registry.on_change(callback)
 
     def max_in_flight_of(self, endpoint: str) -> int:
         """The requests that the endpoint of that id takes at once; 1 when it is not known."""

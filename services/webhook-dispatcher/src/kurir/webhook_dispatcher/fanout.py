@@ -14,6 +14,7 @@ import msgspec
 
 from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery
+from kurir.contracts.records import Endpoint
 from kurir.runtime.broker import Bus, Incoming, Outgoing, PublishError, PublishRefused, Pull
 from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.logs import get
@@ -21,7 +22,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import GivenUp, Rejected, conclude
 from kurir.runtime.tracing import TRACEPARENT
 from kurir.webhook_dispatcher.endpoints import Endpoints
-from kurir.webhook_dispatcher.matching import asks_for_body, passes
+from kurir.webhook_dispatcher.matching import asks_for_body, is_in_order, passes
 from kurir.webhook_dispatcher.measures import Measures
 
 log = get("kurir.fanout")
@@ -42,10 +43,27 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
     interested = [
         endpoint
         for endpoint in endpoints.interested(subject.tenant, subject.device, subject.type)
-        if not asks_for_body(endpoint.filter) or passes(endpoint.filter, subject.type, message.data)
+        if not is_in_order(endpoint, message.published_at)
+        and (not asks_for_body(endpoint.filter) or passes(endpoint.filter, subject.type, message.data))
     ]
     if not interested:
         return []
+    head = head_of(message, subject)
+    traceparent = message.header(TRACEPARENT)
+    deliveries = [delivery_of(message, head, endpoint) for endpoint in interested]
+    return [
+        Outgoing(
+            subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
+            _encoder.encode(delivery),
+            ids.attempt_id(delivery.id, delivery.generation, delivery.attempt),
+            {TRACEPARENT: traceparent} if traceparent else None,
+        )
+        for delivery in deliveries
+    ]
+
+
+def head_of(message: Incoming, subject: subjects.EventSubject) -> events.EventHead:
+    """The head of an event. Raises Rejected for what is no event, or says that it is another tenant's."""
     try:
         head = events.decode_head(message.data)
     except msgspec.DecodeError as error:
@@ -54,31 +72,23 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
         raise Rejected("VALIDATION_ERROR", "subject and body name different tenants, devices or types")
     if _EVENT_ID.fullmatch(head.id) is None:
         raise Rejected("VALIDATION_ERROR", f"no event id: {head.id[:100]!r}")
-    traceparent = message.headers.get(TRACEPARENT)
-    first_at = datetime.fromtimestamp(message.published_at, UTC)
-    outgoing = []
-    for endpoint in interested:
-        delivery = Delivery(
-            id=ids.delivery_id(head.id, endpoint.id),
-            tenant=subject.tenant,
-            device=subject.device,
-            endpoint=endpoint.id,
-            event_id=head.id,
-            event_type=subject.type,
-            event=msgspec.Raw(message.data),
-            stream_seq=message.stream_seq,
-            first_at=first_at,
-            message_id=head.message_id,
-        )
-        outgoing.append(
-            Outgoing(
-                subjects.delivery(partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS), endpoint.id),
-                _encoder.encode(delivery),
-                ids.attempt_id(delivery.id, delivery.generation, delivery.attempt),
-                {TRACEPARENT: traceparent} if traceparent else None,
-            )
-        )
-    return outgoing
+    return head
+
+
+def delivery_of(message: Incoming, head: events.EventHead, endpoint: Endpoint) -> Delivery:
+    """The first attempt of one event at one endpoint."""
+    return Delivery(
+        id=ids.delivery_id(head.id, endpoint.id),
+        tenant=head.tenant,
+        device=head.device,
+        endpoint=endpoint.id,
+        event_id=head.id,
+        event_type=head.type,
+        event=msgspec.Raw(message.data),
+        stream_seq=message.stream_seq,
+        first_at=datetime.fromtimestamp(message.published_at, UTC),
+        message_id=head.message_id,
+    )
 
 
 class FanOut:

@@ -30,6 +30,17 @@ def interested(endpoints: Iterable[Endpoint], device: str, type_: str) -> list[E
     return [endpoint for endpoint in endpoints if wants(endpoint, device, type_)]
 
 
+def is_in_order(endpoint: Endpoint, published_at: float) -> bool:
+    """Whether an event that the stream stored then (Unix seconds) goes to `endpoint` in order, and not by a delivery.
+
+    The moment of the change decides, by the stream's clock and not by who has heard of the change: an event goes one
+    way or the other, however late it is looked at.
+    """
+    if endpoint.order_changed_at is None:
+        return endpoint.in_order
+    return (published_at >= endpoint.order_changed_at.timestamp()) == endpoint.in_order
+
+
 class _Said(msgspec.Struct, frozen=True):
     """What filters look at, of any event."""
 

@@ -39,6 +39,19 @@ def delay_s(
     return at_least * (1 + JITTER * (random.random() if chance is None else chance))
 
 
+IN_ORDER_LONGEST_S = 60.0
+"""A head of line is tried again at least this often: everything behind it waits."""
+
+
+def in_order_delay_s(
+    delays_s: tuple[float, ...], attempt: int, retry_after_s: float | None, chance: float | None = None
+) -> float:
+    """As `delay_s`, for an event that holds up others: without an end, and never long unless the receiver asks."""
+    usual_s = delays_s[min(attempt, len(delays_s)) - 1] if delays_s else 1.0
+    at_least = max(min(usual_s, IN_ORDER_LONGEST_S), retry_after_s or 0.0)
+    return at_least * (1 + JITTER * (random.random() if chance is None else chance))
+
+
 def parse_delays(text: str) -> tuple[float, ...]:
     """Read delays in seconds, parted by commas: `1,5,30`. Empty means no retries. Raises ValueError."""
     delays = tuple(float(part) for part in text.split(",") if part.strip())

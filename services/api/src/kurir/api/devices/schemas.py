@@ -9,28 +9,33 @@ from kurir.contracts.records import Device, Engine, Session
 from kurir.dialects.device_gateway.events import device_status_word
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Proxy = Annotated[str, Meta(min_length=1, max_length=500)]
 PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
 UndeliveredAfter = Annotated[int, Meta(ge=60, le=86_400)]
 
 
 class NewDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`engine` is `neonize` (WhatsApp) or `sandbox` (a device with no phone, for tests). A message that no phone has
-    confirmed after `undeliveredAfter` seconds is reported UNDELIVERED; null reports nothing."""
+    confirmed after `undeliveredAfter` seconds is reported UNDELIVERED; null reports nothing. `proxy` is how the device
+    reaches WhatsApp: `http://user:password@host:port` or `socks5://…`; absent, as all others do."""
 
     name: Name = "Device"
     engine: Engine | None = None
     rate_per_minute: PerMinute | None = None
     pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 30
     undelivered_after_s: UndeliveredAfter | None = field(name="undeliveredAfter", default=None)
+    proxy: Proxy | None = None
 
 
 class DeviceChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What is absent stays; `ratePerMinute: null` goes back to the tenant's, `undeliveredAfter: null` turns it off."""
+    """What is absent stays; `ratePerMinute: null` goes back to the tenant's, `undeliveredAfter: null` turns it off,
+    `proxy: null` takes the device's own proxy away. Another proxy connects the device anew."""
 
     name: Name | UnsetType = UNSET
     rate_per_minute: PerMinute | UnsetType | None = UNSET
     pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
     undelivered_after_s: UndeliveredAfter | UnsetType | None = field(name="undeliveredAfter", default=UNSET)
+    proxy: Proxy | UnsetType | None = UNSET
 
 
 class ConnectDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -47,7 +52,7 @@ class ScanSandbox(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
 class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A device. `status` is DISCONNECTED, CONNECTING, QR, PAIRING_CODE, CONNECTED, LOGGED_OUT, BANNED, REPLACED,
-    OUTDATED or PASSKEY_REQUIRED; `reason` says why."""
+    OUTDATED or PASSKEY_REQUIRED; `reason` says why. The password of `proxy` is not shown."""
 
     id: str
     name: str
@@ -62,6 +67,7 @@ class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
     rate_per_minute: int | None = None
     pace_per_minute: int = 30
     undelivered_after_s: int | None = field(name="undeliveredAfter", default=None)
+    proxy: str | None = None
 
 
 class DeviceStatus(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -92,4 +98,5 @@ def view_of(device: Device, session: Session | None) -> DeviceView:
         rate_per_minute=device.rate_per_minute,
         pace_per_minute=device.pace_per_minute,
         undelivered_after_s=device.undelivered_after_s,
+        proxy=device.proxy.shown if device.proxy else None,
     )

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kurir.api.auth import Caller
 from kurir.api.changes import Changes
+from kurir.api.devices.proxies import Proxies
 from kurir.api.devices.schemas import DeviceChange, NewDevice
 from kurir.api.dispatch import Dispatch
 from kurir.api.people import phone_in
@@ -29,6 +30,7 @@ class Devices:
         changes: Changes,
         devices: Registry[Device],
         sessions: Registry[Session],
+        proxies: Proxies,
         default_engine: Engine,
     ) -> None:
         self._questions = questions
@@ -37,6 +39,7 @@ class Devices:
         self._changes = changes
         self._devices = devices
         self._sessions = sessions
+        self._proxies = proxies
         self._default_engine = default_engine
 
     def get(self, caller: Caller, device_id: str) -> Device:
@@ -56,14 +59,15 @@ class Devices:
         return self._sessions.get(f"{device.tenant}.{device.id}")
 
     async def create(self, caller: Caller, new: NewDevice) -> Device:
-        """Raises Problem LIMIT_REACHED, or FORBIDDEN for a key that is bound to one device."""
+        """Raises Problem: LIMIT_REACHED, FORBIDDEN for a key that is bound to one device, or about the proxy."""
         if caller.key.device is not None:
             raise Problem("FORBIDDEN", "This key is bound to one device.")
         if len(self._devices.items(caller.tenant.id)) >= caller.tenant.max_devices:
             raise Problem("LIMIT_REACHED")
         now = self._clock.now()
+        device_id = ids.short_id("dev_")
         device = Device(
-            id=ids.short_id("dev_"),
+            id=device_id,
             tenant=caller.tenant.id,
             name=new.name,
             engine=new.engine or self._default_engine,
@@ -72,6 +76,7 @@ class Devices:
             rate_per_minute=new.rate_per_minute,
             pace_per_minute=new.pace_per_minute,
             undelivered_after_s=new.undelivered_after_s,
+            proxy=await self._proxies.sealed(caller.tenant.id, device_id, new.proxy) if new.proxy else None,
         )
         await self._devices.create(key_of(device.tenant, device.id), device)
         await self._tell(caller, "device.created", device, name=device.name, engine=device.engine)
@@ -79,6 +84,9 @@ class Devices:
 
     async def change(self, caller: Caller, device_id: str, change: DeviceChange) -> Device:
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
+        if isinstance(change.proxy, str):
+            self.get(caller, device_id)
+            given["proxy"] = await self._proxies.sealed(caller.tenant.id, device_id, change.proxy)
         device = await self._write(caller, device_id, lambda known: replace(known, **given))
         await self._tell(caller, "device.changed", device, fields=",".join(given))
         return device

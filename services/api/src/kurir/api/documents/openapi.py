@@ -62,6 +62,12 @@ _CHANGEABLE: dict[int, tuple[ErrorCode, ...]] = {
     429: ("RATE_LIMIT_EXCEEDED", "BACKLOG_FULL"),
     503: ("SERVICE_UNAVAILABLE", "HISTORY_UNAVAILABLE"),
 }
+_EXPORT: dict[int, tuple[ErrorCode, ...]] = {
+    400: ("VALIDATION_ERROR",),
+    404: ("DEVICE_NOT_FOUND",),
+    409: ("LIMIT_REACHED",),
+    503: ("SERVICE_UNAVAILABLE", "HISTORY_UNAVAILABLE"),
+}
 _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "listGroups": _ASKED,
     "createGroup": {**_CHANGED, 409: ("DEVICE_NOT_CONNECTED", "IDEMPOTENCY_CONFLICT")},
@@ -94,6 +100,8 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     },
     "streamDeviceEvents": {409: ("LIMIT_REACHED",)},
     "streamEvents": {400: ("VALIDATION_ERROR",), 404: ("DEVICE_NOT_FOUND",), 409: ("LIMIT_REACHED",), **_UNAVAILABLE},
+    "exportEvents": _EXPORT,
+    "exportAttempts": {**_EXPORT, 404: ("DEVICE_NOT_FOUND", "WEBHOOK_NOT_FOUND")},
     "listMessages": _HISTORY,
     "showMessage": _HISTORY,
     "tellStory": _HISTORY,
@@ -157,6 +165,7 @@ def _of_routes() -> dict[str, Any]:
         "feed",
         "live",
         "tickets",
+        "exports",
         "groups",
         "contacts",
         "chats",
@@ -185,6 +194,7 @@ def _of_routes() -> dict[str, Any]:
                 Tag(name="Chats", description="What a device shows to others: presence, typing, read marks."),
                 Tag(name="Messages", description="Sending, and what became of it."),
                 Tag(name="Events", description="What happens, live."),
+                Tag(name="Export", description="What happened, as files."),
                 Tag(name="Webhooks", description="Where events are sent, signed."),
                 Tag(name="Operators", description="Tenants and their keys, with an operator's key."),
             ],

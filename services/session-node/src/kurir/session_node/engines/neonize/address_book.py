@@ -45,7 +45,7 @@ class AddressBook:
     def unknown_in(self, said: Struct) -> list[str]:
         """The hidden ids in the struct of people whose number is not known."""
         found = (address for name in _addressed(said) for address in _addresses_in(getattr(said, name)))
-        return [a.lid for a in map(self.complete, found) if a.lid is not None and a.pn is None]
+        return list(dict.fromkeys(a.lid for a in map(self.complete, found) if a.lid is not None and a.pn is None))
 
     def _completed(self, value: Any) -> Any:
         if isinstance(value, Address):

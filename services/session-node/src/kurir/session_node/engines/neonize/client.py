@@ -457,6 +457,7 @@ class NeonizeSession:
             self._drop("no answer to keepalives" if kind == lib.KEEPALIVE_TIMEOUT else None)
         elif kind == lib.CONNECT_FAILURE:
             why, self._refusal_code = from_whatsapp.connect_failure(data)
+            self._was_connected = False  # what is to be said is that the server refuses us
             self._finish_link(why)
         else:
             final = from_whatsapp.final_state(kind, data, datetime.now(UTC))

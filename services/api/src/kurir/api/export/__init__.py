@@ -1,0 +1,1 @@
+"""The history of a tenant as files."""
