@@ -106,7 +106,7 @@ class Tenancy:
                 elif status == "CONNECTED":
                     say(f"Device paired and connected as {data['phoneNumber']}")
                     return str(data["phoneNumber"])
-                elif status == "LOGGED_OUT" or reason in _MEND_BY_CONNECT:
+                elif status == "LOGGED_OUT" or (status == "DISCONNECTED" and reason in _MEND_BY_CONNECT):
                     say(f"The device is {status} {reason}: connecting it again")
                     await self.call("POST", f"/devices/{device}/connect")
                 elif status in _OVER:
