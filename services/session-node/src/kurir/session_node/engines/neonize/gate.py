@@ -7,6 +7,7 @@ library. This narrows the window by time, it does not close it: shards are sever
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -16,6 +17,7 @@ from kurir.session_node.engines.neonize.workers import Workers
 Answer = TypeVar("Answer")
 
 READ_S = 0.05  # the map is read within microseconds; the rest is for a machine whose cores are all taken
+LOOK_S = 0.002
 
 
 class Gate:
@@ -24,9 +26,7 @@ class Gate:
     def __init__(self, workers: Workers, read_s: float = READ_S) -> None:
         self._workers = workers
         self._read_s = read_s
-        self._readers = 0
-        self._no_readers = asyncio.Event()
-        self._no_readers.set()
+        self._readers: set[_Reader] = set()
         self._no_writer = asyncio.Event()
         self._no_writer.set()
         self._writing = asyncio.Lock()
@@ -38,19 +38,24 @@ class Gate:
         """
         while not self._no_writer.is_set():
             await self._no_writer.wait()
-        self._readers += 1
-        self._no_readers.clear()
-        loop = asyncio.get_running_loop()
-        has_read = _Once(self._one_reader_less)
+        reader = _Reader()
+        self._readers.add(reader)
 
+        # Only notes the time: to wake the loop for it would cost each call as much as all the rest of the gate.
         def enter() -> Answer:
-            loop.call_soon_threadsafe(loop.call_later, self._read_s, has_read)
+            reader.entered_at = time.monotonic()
             try:
                 return call()
             finally:
-                loop.call_soon_threadsafe(has_read)
+                reader.has_left = True
 
-        return await (workers or self._workers).run(enter)
+        try:
+            return await (workers or self._workers).run(enter)
+        finally:
+            if reader.has_left:
+                self._readers.discard(reader)
+            else:  # cancelled
+                self._forget_who_has_read()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[None]:
@@ -58,24 +63,27 @@ class Gate:
         async with self._writing:
             self._no_writer.clear()
             try:
-                await self._no_readers.wait()
+                self._forget_who_has_read()
+                while self._readers:
+                    await asyncio.sleep(LOOK_S)
+                    self._forget_who_has_read()
                 yield
             finally:
                 self._no_writer.set()
 
-    def _one_reader_less(self) -> None:
-        self._readers -= 1
-        if self._readers == 0:
-            self._no_readers.set()
+    def _forget_who_has_read(self) -> None:
+        long_ago = time.monotonic() - self._read_s
+        self._readers = {reader for reader in self._readers if not reader.has_read(long_ago)}
 
 
-class _Once:
-    """Calls its callback the first time it is called."""
+class _Reader:
+    """One call. Its thread writes what the loop reads."""
 
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback: Callable[[], None] | None = callback
+    __slots__ = ("entered_at", "has_left")
 
-    def __call__(self) -> None:
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
+    def __init__(self) -> None:
+        self.entered_at: float | None = None
+        self.has_left = False
+
+    def has_read(self, long_ago: float) -> bool:
+        return self.has_left or (self.entered_at is not None and self.entered_at <= long_ago)
