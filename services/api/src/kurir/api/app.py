@@ -13,8 +13,8 @@ from kurir.api.chats import routes as chats
 from kurir.api.contacts import routes as contacts
 from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
-from kurir.api.groups import routes as groups
 from kurir.api.export import routes as export
+from kurir.api.groups import routes as groups
 from kurir.api.live import event_routes as live_events
 from kurir.api.live import routes as live
 from kurir.api.live import websocket_protocol

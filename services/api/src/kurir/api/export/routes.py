@@ -3,11 +3,13 @@
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from litestar import Router, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.response import Stream
+from msgspec import Meta
 from msgspec.structs import replace
 
 from kurir.api.auth import Caller
@@ -22,8 +24,11 @@ NDJSON = "application/x-ndjson"
 _LINES = "A JSON text a line; the last one tells how it ended."
 _ANSWERS = {200: ResponseSpec(str, description=_LINES, media_type=NDJSON)}
 
-Since = Annotated[datetime, QueryParameter(name="from", description="RFC 3339, with its offset.")]
-Until = Annotated[datetime | None, QueryParameter(name="to", description="Not included; absent means now.")]
+_TIME = {"format": "date-time"}
+Since = Annotated[str, QueryParameter(name="from", description="RFC 3339, with its offset.", schema_extra=_TIME)]
+Until = Annotated[
+    str | None, QueryParameter(name="to", description="Not included; absent means now.", schema_extra=_TIME)
+]
 DeviceId = Annotated[str | None, QueryParameter(name="deviceId")]
 Cursor = Annotated[str | None, QueryParameter(description="`cursor` of an export that was not complete.")]
 
@@ -71,27 +76,31 @@ def _span(
     exports: Exports,
     devices: Devices,
     collection: Collection,
-    since: datetime,
-    until: datetime | None,
+    since: str,
+    until: str | None,
     device_id: str | None,
     cursor: str | None,
 ) -> Span:
     """Raises Problem about a parameter, or DEVICE_NOT_FOUND for another tenant's device."""
     now = exports.now()
-    for name, at in (("from", since), ("to", until)):
-        if at is not None and at.tzinfo is None:
-            raise Problem("VALIDATION_ERROR", "A time needs its offset, such as 2026-11-21T00:00:00Z.", field=name)
     device = device_id or caller.key.device
     if device is not None:
         devices.get(caller, device)
     return Span(
         tenant=caller.tenant.id,
         collection=collection,
-        since=since,
-        until=min(until or now, now),
+        since=_time("from", since),
+        until=min(_time("to", until), now) if until is not None else now,
         equal={"device": device} if device is not None else {},
         after=position_of(cursor, collection) if cursor is not None else None,
     )
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        return msgspec.convert(text, Annotated[datetime, Meta(tz=True)])  # type: ignore[no-any-return]
+    except msgspec.ValidationError:
+        raise Problem("VALIDATION_ERROR", "A time is like 2026-11-21T00:00:00Z.", field=name) from None
 
 
 def _patterns(events: str) -> tuple[str, ...]:
