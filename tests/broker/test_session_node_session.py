@@ -6,16 +6,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from kurir.contracts.content import Address, Text
 from kurir.contracts.events import ConnectionUpdate, MessageStatusChanged, MessageUpserted
-from kurir.contracts.records import Device, Session
+from kurir.contracts.records import Device, SealedProxy, Session
 from kurir.runtime.broker import Bus
 from kurir.runtime.lease import Lease
 from kurir.runtime.metrics import Metrics
 from kurir.runtime.objects import ObjectStore
+from kurir.runtime.proxies import seal_context
 from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import MasterKey, new_master_key
+from kurir.runtime.settings import load
 from kurir.session_node import session as session_module
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import (
@@ -98,6 +102,7 @@ class Stage:
         self.puppet = Puppet()
         self.sessions = Registry(bus, "sessions", Session)
         self.meters = Meters(Metrics())
+        self.master_key: MasterKey | None = MasterKey.parse(new_master_key())
         self.session: DeviceSession | None = None
 
     async def play(self, device: Device, holder: str = "h") -> DeviceSession:
@@ -109,10 +114,11 @@ class Stage:
             sessions=self.sessions,
             engines=EngineRoom({"sandbox": lambda: self.puppet}, {}),
             meters=self.meters,
-            previews=LinkPreviews(partial(open_web, SessionNodeSettings())),
+            previews=LinkPreviews(partial(open_web, load(SessionNodeSettings))),
             node="n",
             shard="n-0",
             inbound_media_max_bytes=1000,
+            master_key=self.master_key,
         )
         self.session = DeviceSession(TENANT, device.id, device, shared, lease, on_change=lambda: None)
         self.session.start()
@@ -252,3 +258,56 @@ async def test_what_an_engine_says_after_its_session_was_replaced_is_not_heard(s
     await until("another is open", lambda: len(stage.puppet.opened) == 2)
     stage.puppet.opened[0].report(StateChanged(state="banned"))
     assert session.is_connected
+
+
+def with_proxy(stage: Stage, device: Device, url: str) -> Device:
+    assert stage.master_key is not None
+    sealed = stage.master_key.seal(url, seal_context(device.tenant, device.id))
+    return msgspec.structs.replace(device, proxy=SealedProxy(sealed=sealed, shown="http://***"))
+
+
+async def test_a_devices_proxy_is_opened_for_the_engine_and_another_one_connects_anew(stage: Stage) -> None:
+    device = with_proxy(stage, await stage.gateway.add_device("d1"), "http://u:one@proxy:80")
+    session = await stage.play(device)
+    opened = stage.puppet.opened
+    assert [one.spec.proxy for one in opened] == ["http://u:one@proxy:80"]
+    session.device_changed(msgspec.structs.replace(device, name="another name"))
+    session.device_changed(with_proxy(stage, device, "http://u:two@proxy:80"))
+    await until("it is opened anew", lambda: len(opened) == 2)
+    assert opened[0].is_closed
+    assert opened[1].spec.proxy == "http://u:two@proxy:80"
+    session.device_changed(msgspec.structs.replace(device, proxy=None))
+    await until("it is opened anew", lambda: len(opened) == 3)
+    assert opened[2].spec.proxy is None
+    await until("it is connected", lambda: session.is_connected)
+
+
+async def test_a_device_whose_proxy_cannot_be_opened_is_left_alone_and_says_so(stage: Stage) -> None:
+    device = await stage.gateway.add_device("d1")
+    session = await stage.play(device)
+    strange = MasterKey.parse(new_master_key()).seal("http://proxy:80", seal_context(device.tenant, device.id))
+    session.device_changed(msgspec.structs.replace(device, proxy=SealedProxy(sealed=strange, shown="http://proxy:80")))
+
+    async def says_so() -> bool:
+        last = [event for event in await stage.gateway.events("d1") if isinstance(event, ConnectionUpdate)][-1]
+        return last.state == "disconnected" and last.reason == "proxy_refused"
+
+    await until("it says so", says_so)
+    assert len(stage.puppet.opened) == 1
+    assert stage.puppet.opened[0].is_closed
+
+
+async def test_keys_that_cannot_be_removed_now_are_removed_later(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "retry_pause_s", lambda failures: 0.01)
+    session = await stage.play(await stage.gateway.add_device("d1"))
+    troubles = [OSError("the store is away"), OSError("still away")]
+
+    async def forget(spec: SessionSpec) -> None:
+        if troubles:
+            raise troubles.pop()
+        stage.puppet.forgotten.append(spec.device)
+
+    monkeypatch.setattr(stage.puppet, "forget", forget)
+    session.device_changed(None)
+    await until("the keys are removed", lambda: stage.puppet.forgotten == ["d1"])
+    assert not troubles

@@ -3,12 +3,14 @@
 The session node judges the address again, whenever it connects; here the tenant learns of a mistake at once.
 """
 
+import contextlib
+
 from kurir.api.problems import Problem
 from kurir.api.urls import addresses_of_name
 from kurir.contracts.records import SealedProxy
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.proxies import ProxyNotAllowed, addresses_of, check_addresses, read_proxy, seal_context
-from kurir.runtime.secrets import MasterKey
+from kurir.runtime.secrets import MasterKey, SealBroken
 
 FIELD = "proxy"
 
@@ -18,8 +20,8 @@ class Proxies:
         self._master_key = master_key
         self._guard = guard
 
-    async def sealed(self, tenant: str, device: str, url: str) -> SealedProxy:
-        """The proxy as it is kept.
+    async def sealed(self, tenant: str, device: str, url: str, former: SealedProxy | None = None) -> SealedProxy:
+        """The proxy as it is kept; the `former` one itself when it is the same, so that nobody connects anew for it.
 
         Raises Problem VALIDATION_ERROR for what is no proxy's URL, URL_NOT_ALLOWED for an address that leads inside. A
         name that cannot be looked up now is let through.
@@ -32,5 +34,10 @@ class Proxies:
             check_addresses(proxy, await addresses_of(proxy.host, addresses_of_name), self._guard)
         except ProxyNotAllowed as error:
             raise Problem("URL_NOT_ALLOWED", str(error), field=FIELD) from None
-        sealed = self._master_key.seal(proxy.url(), seal_context(tenant, device))
+        context = seal_context(tenant, device)
+        if former is not None:
+            with contextlib.suppress(SealBroken):
+                if self._master_key.open(former.sealed, context) == proxy.url():
+                    return former
+        sealed = self._master_key.seal(proxy.url(), context)
         return SealedProxy(sealed=sealed, shown=proxy.shown)

@@ -85,8 +85,8 @@ class Devices:
     async def change(self, caller: Caller, device_id: str, change: DeviceChange) -> Device:
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
         if isinstance(change.proxy, str):
-            self.get(caller, device_id)
-            given["proxy"] = await self._proxies.sealed(caller.tenant.id, device_id, change.proxy)
+            former = self.get(caller, device_id).proxy
+            given["proxy"] = await self._proxies.sealed(caller.tenant.id, device_id, change.proxy, former)
         device = await self._write(caller, device_id, lambda known: replace(known, **given))
         await self._tell(caller, "device.changed", device, fields=",".join(given))
         return device
