@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,7 +18,6 @@ from kurir.runtime.objects import ObjectStore
 from kurir.runtime.proxies import seal_context
 from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey, new_master_key
-from kurir.runtime.settings import load
 from kurir.session_node import session as session_module
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import (
@@ -37,9 +35,8 @@ from kurir.session_node.engines.engine import (
 from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
 from kurir.session_node.session import DeviceSession
-from kurir.session_node.settings import SessionNodeSettings
-from kurir.session_node.shard import open_web
 from kurir.session_node.shared import Shared
+from kurir.session_node.web_pages import WebPages
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import FRIEND, TENANT, Gateway
@@ -114,7 +111,7 @@ class Stage:
             sessions=self.sessions,
             engines=EngineRoom({"sandbox": lambda: self.puppet}, {}),
             meters=self.meters,
-            previews=LinkPreviews(partial(open_web, load(SessionNodeSettings))),
+            previews=LinkPreviews(WebPages),
             node="n",
             shard="n-0",
             inbound_media_max_bytes=1000,
@@ -224,6 +221,34 @@ async def test_a_receipt_of_a_message_that_a_former_owner_sent_finds_it(stage: S
         return [(fact.message_id, fact.status) for fact in facts] == [("m1", "sent"), ("m1", "read")]
 
     await until("it is read", is_read)
+
+
+async def test_a_message_that_its_receiver_cannot_read_is_undelivered_unless_another_device_has_it(
+    stage: Stage,
+) -> None:
+    session = await stage.play(await stage.gateway.add_device("d1"))
+    group = "120363041@g.us"
+    for number, to in enumerate((FRIEND, FRIEND, group)):
+        session.was_sent(f"w{number}", f"m{number}", to)
+    unreadable = msgspec.structs.replace(a_receipt("w0"), status="unreadable")
+    stage.puppet.report(unreadable)
+    stage.puppet.report(unreadable)
+    stage.puppet.report(a_receipt("w1"))
+    stage.puppet.report(msgspec.structs.replace(unreadable, whatsapp_ids=("w1",)))
+    stage.puppet.report(msgspec.structs.replace(unreadable, whatsapp_ids=("w2",)))
+    stage.puppet.report(a_receipt("w2"))
+
+    async def last_was_told() -> bool:
+        return any(getattr(event, "message_id", "") == "m2" for event in await stage.gateway.events("d1"))
+
+    await until("the last receipt was told", last_was_told)
+    facts = [event for event in await stage.gateway.events("d1") if isinstance(event, MessageStatusChanged)]
+    assert [(fact.message_id, fact.status, fact.reason) for fact in facts] == [
+        ("m0", "undelivered", "unreadable"),
+        ("m1", "read", None),
+        ("m2", "read", None),
+    ]
+    assert facts[0].recipient == CHAT
 
 
 async def test_a_pairing_whose_record_was_lost_is_taken_from_its_event(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial as bound
 from pathlib import Path
 
 import pytest
@@ -312,6 +313,39 @@ async def test_receipts_of_one_message_keep_their_order_when_the_first_was_early
     # The early one is told in the loop's next turn; this one comes before that.
     session._hear(library.RECEIPT, read_by_friend("3EB0"))
     await watched.until_receipts("3EB0", "delivered", "read")
+
+
+async def test_a_message_that_the_library_can_send_again_is_not_called_unreadable(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    await session.send(an_order())
+    scripted.say(library.RECEIPT, seen_by_friend("3EB0", "RETRY"))
+    scripted.say(library.RECEIPT, seen_by_friend("3EB0", "DELIVERED"))
+    await watched.until_receipts("3EB0", "delivered")
+
+
+async def test_a_message_that_the_library_has_forgotten_is_called_unreadable_when_it_is_asked_for(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    for number in range(sending.RESENDABLE + 1):
+        scripted.answer = bound(acked, f"3EB0{number}")
+        await session.send(an_order())
+    scripted.say(library.RECEIPT, seen_by_friend("3EB00", "RETRY"))
+    scripted.say(library.RECEIPT, seen_by_friend("3EB01", "RETRY"))
+    await watched.until_receipts("3EB00", "unreadable")
+    assert watched.receipts("3EB01") == []
+
+
+async def test_a_new_client_remembers_nothing_that_a_former_one_sent(
+    session: NeonizeSession, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await session.send(an_order())
+    monkeypatch.setattr(client, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.01)
+    scripted.say(library.DISCONNECTED)
+    await watched.until_state("connected", times=2)
+    scripted.say(library.RECEIPT, seen_by_friend("3EB0", "RETRY"))
+    await watched.until_receipts("3EB0", "unreadable")
 
 
 async def test_messages_of_one_session_go_one_after_the_other(session: NeonizeSession, scripted: Scripted) -> None:

@@ -21,7 +21,7 @@ class Policy(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """What an account's phone does by itself with a message that it can read. Times are seconds after the former act.
 
     `echo` answers a text that begins with "echo " by its rest. `unreadable` is how many of the next messages the phone
-    cannot read; `retry` asks again for them.
+    cannot read; `retry` asks again for them, after `retry_after_s`.
     """
 
     delivered: bool = True
@@ -33,6 +33,7 @@ class Policy(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reply_after_s: float = 0.0
     unreadable: int = 0
     retry: bool = True
+    retry_after_s: float = 0.0
 
 
 class Line(Protocol):

@@ -152,7 +152,8 @@ class Phones:
             attributes |= self._seen_from(phone, stanza, group)
         retry = Stanza("retry", {"count": count, "id": stanza.get("id"), "t": now(), "v": "1"})
         registration = leaf("registration", phone.signal.registration_id.to_bytes(4, "big"))
-        self._post.deliver(sender, Stanza("receipt", attributes, [retry, registration]))
+        asking = Stanza("receipt", attributes, [retry, registration])
+        self._after(phone.policy.retry_after_s, lambda: self._post.deliver(sender, asking))
 
     def _seen_from(self, phone: Account, stanza: Stanza, group: Group | None) -> dict[str, Value]:
         if group is not None:

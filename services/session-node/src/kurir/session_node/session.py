@@ -8,6 +8,7 @@ Not guaranteed: what the engine took from WhatsApp and had not reported when the
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -48,6 +49,7 @@ log = structlog.get_logger(__name__)
 CONNECTING_PATIENCE_S = 90.0  # WhatsApp's own time-outs are 75 s
 CLOSE_TIMEOUT_S = 10.0
 SEND_GRACE_S = 10.0  # a wanted close waits so long for the send under way; longest seen 11 s
+BAN_WAITED_OUT_S = 900.0  # by messages; of a longer one their senders are to know
 UNLINK_WAIT_S = 20.0  # a device that is to be unlinked is connected for it
 
 
@@ -131,7 +133,13 @@ class DeviceSession:
         """Why nothing can be sent until the tenant acts; None when it can, now or later."""
         if self.device is None:
             return "device_deleted"
+        if self._standing.state == "banned" and self._ban_left_s() > BAN_WAITED_OUT_S:
+            return "device_banned"
         return "device_logged_out" if self._standing.state == "logged_out" else None
+
+    def _ban_left_s(self) -> float:
+        until = self._standing.banned_until
+        return math.inf if until is None else (until - datetime.now(UTC)).total_seconds()
 
     async def pace(self) -> Pace:
         """The device's pace, which knows of former owners' last send."""

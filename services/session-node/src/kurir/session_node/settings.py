@@ -28,6 +28,7 @@ class SessionNodeSettings(RuntimeSettings):
         None, validation_alias=AliasChoices("DEVICE_STORE_URL", "KURIR_DEVICE_STORE_URL")
     )
     whatsapp_proxy: str | None = None  # http, https or socks5 URL, for devices without one; unset dials directly
+    send_timeout_s: float = Field(40.0, gt=0, lt=75)  # then a send is unknown; whatsmeow itself gives up after 75 s
     inbound_media_max_bytes: int = Field(100 * 1024 * 1024, ge=1)  # WhatsApp's own limit for most kinds
     egress_allow: str = ""  # networks, split by commas, that previews and devices' proxies may be in though not public
     egress_proxy: str = ""  # http://user:password@host:port, for those; it then has to guard the addresses

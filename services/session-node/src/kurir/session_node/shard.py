@@ -80,6 +80,7 @@ def engine_builders(settings: SessionNodeSettings) -> dict[str, Callable[[], Eng
             proxy=settings.whatsapp_proxy,
             proxy_guard=AddressGuard.parse(settings.egress_allowed, require_https=False),
             max_sessions=settings.shard_capacity,
+            ack_timeout_s=settings.send_timeout_s,
         )
 
     return {"sandbox": sandbox, "neonize": neonize}
