@@ -18,7 +18,10 @@ PayloadShape = Literal["native", "device_gateway"]
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
-    """Bucket `tenants`, key `<id>`. `rate_per_minute` is the accept limit per device; `country` an ISO code."""
+    """Bucket `tenants`, key `<id>`. `rate_per_minute` is the accept limit per device; `country` an ISO code.
+
+    Events and attempts are kept in the history for `keep_days`; None means as long as the operator keeps them.
+    """
 
     id: str
     name: str
@@ -30,6 +33,7 @@ class Tenant(Struct, frozen=True, kw_only=True):
     on_unknown: OnUnknown = "report"
     max_devices: int = 100
     max_endpoints: int = 100
+    keep_days: int | None = None
     active: bool = True
 
 

@@ -169,15 +169,24 @@ class Mongo:
         return found[0] if found else None
 
     async def delete_older_than(
-        self, collection: str, field: str, before: int | str | datetime, *, batch: int = 1000
+        self,
+        collection: str,
+        field: str,
+        before: int | str | datetime,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        batch: int = 1000,
     ) -> int:
-        """Delete up to `batch` of the documents whose `field` is below `before`, oldest first; returns how many.
+        """Delete up to `batch` of the documents that match and whose `field` is below `before`, oldest first.
+
+        Returns how many.
 
         Call it again while it returns `batch`, pausing between, since one long call stalls the embedded server's
         other clients. TTL indexes never delete there, so this is how things expire. Index `field`, and let it be an
         integer or a string: a datetime works but is found by scanning. Raises MongoUnavailable.
         """
-        old = await self.find(collection, {field: {"$lt": before}}, sort=[(field, 1)], limit=batch, projection=["_id"])
+        wanted = {**(filter or {}), field: {"$lt": before}}
+        old = await self.find(collection, wanted, sort=[(field, 1)], limit=batch, projection=["_id"])
         if not old:
             return 0
         with _failures():

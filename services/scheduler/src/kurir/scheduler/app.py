@@ -2,9 +2,11 @@
 
 import click
 
+from kurir.contracts.records import Tenant
 from kurir.runtime.broker import Bus
 from kurir.runtime.lease import Leadership
 from kurir.runtime.mongo import Mongo
+from kurir.runtime.registry import Registry
 from kurir.runtime.service import Lifetime, run
 from kurir.scheduler.jobs.retention import delete_old_history
 from kurir.scheduler.jobs.scheduled_sends import ScheduledSends
@@ -36,6 +38,8 @@ async def start(life: Lifetime, settings: SchedulerSettings) -> None:
 
     life.spawn("scheduled sends", ScheduledSends(bus, life.clock, life.metrics).run())
 
+    tenants = Registry(bus, "tenants", Tenant)
+    await life.start("tenants", tenants)
     keep_days = {
         "events": settings.keep_events_days,
         "attempts": settings.keep_attempts_days,
@@ -47,7 +51,7 @@ async def start(life: Lifetime, settings: SchedulerSettings) -> None:
                 name="retention",
                 every_s=HOUR_S,
                 within_s=HOUR_S / 2,
-                run=lambda: delete_old_history(mongo, keep_days, life.clock),
+                run=lambda: delete_old_history(mongo, keep_days, [tenant for _, tenant in tenants.items()], life.clock),
             )
         ],
         life.metrics,

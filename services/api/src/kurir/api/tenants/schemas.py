@@ -11,11 +11,13 @@ from kurir.contracts.records import ApiKey, Tenant
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Country = Annotated[str, Meta(pattern="^[A-Z]{2}$")]
 PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
+Days = Annotated[int, Meta(ge=1, le=3650)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class NewTenant(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """`country` is where numbers without country code are read, `ratePerMinute` messages a minute and device."""
+    """`country` is where numbers without country code are read, `ratePerMinute` messages a minute and device.
+    `keepDays` is how long events and delivery attempts are kept; absent means as long as this installation does."""
 
     name: Name
     email: str | None = None
@@ -25,6 +27,7 @@ class NewTenant(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknow
     on_unknown: OnUnknown = "report"
     max_devices: Count = 100
     max_endpoints: Count = 100
+    keep_days: Days | None = None
 
 
 class TenantChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -38,6 +41,7 @@ class TenantChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     on_unknown: OnUnknown | UnsetType = UNSET
     max_devices: Count | UnsetType = UNSET
     max_endpoints: Count | UnsetType = UNSET
+    keep_days: Days | UnsetType | None = UNSET
     active: bool | UnsetType = UNSET
 
 
@@ -51,6 +55,7 @@ class TenantView(Struct, frozen=True, kw_only=True, rename="camel"):
     on_unknown: OnUnknown
     max_devices: int
     max_endpoints: int
+    keep_days: int | None
     active: bool
     created_at: datetime
 
@@ -84,6 +89,7 @@ def view_of(tenant: Tenant) -> TenantView:
         on_unknown=tenant.on_unknown,
         max_devices=tenant.max_devices,
         max_endpoints=tenant.max_endpoints,
+        keep_days=tenant.keep_days,
         active=tenant.active,
         created_at=tenant.created_at,
     )

@@ -62,6 +62,7 @@ class Tenants:
             on_unknown=new.on_unknown,
             max_devices=new.max_devices,
             max_endpoints=new.max_endpoints,
+            keep_days=new.keep_days,
         )
         try:
             await self._tenants.create(key_of(tenant.id), tenant)
