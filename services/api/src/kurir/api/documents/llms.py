@@ -20,7 +20,9 @@ _RULES = """## Rules
 
 - Header `X-API-Key` with every request. Errors are `{"error", "code", "message", "field"?}`.
 - A 2xx for a message means: stored, will be sent. 429 and 503 mean: nothing was accepted; wait `Retry-After` seconds.
-- `Idempotency-Key` makes a repeated send harmless for 24 hours.
+- `Idempotency-Key` makes a repeated send, edit, deletion or creation of a group harmless for 24 hours.
+- Groups, contacts and chats are asked of a connected device. 504 `NO_ANSWER`: ask again. 504 `OUTCOME_UNKNOWN`: it may
+  have been done, so look first.
 - 30 messages a minute and device unless agreed otherwise: `X-RateLimit-Limit`, `-Remaining`, `-Reset` (Unix seconds).
 - Webhooks are signed: `webhook-id`, `webhook-timestamp`, `webhook-signature` (Standard Webhooks) and
   `X-Webhook-Event`, `X-Webhook-Signature` (hex HMAC-SHA256 of the body), `X-Webhook-Timestamp` (milliseconds).
