@@ -61,6 +61,48 @@ def test_a_missing_binary_is_refused_before_neonize_can_download_it(monkeypatch:
         library.load()
 
 
+WITHOUT_BINARY = """
+import os, socket, sys, sysconfig
+from pathlib import Path
+
+here, tried = Path(sys.argv[1]), []
+real = Path(sysconfig.get_path("purelib")) / "neonize"
+(here / "neonize").mkdir()
+for part in real.iterdir():
+    if part.suffix != ".so":
+        (here / "neonize" / part.name).symlink_to(part)
+sys.path.insert(0, str(here))
+sys.addaudithook(lambda event, _: tried.append(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+from kurir.session_node.engines.neonize import library
+try:
+    library.load()
+except library.LibraryUnavailable as error:
+    assert "lacks neonize-" in str(error), error
+    assert not tried, tried
+    assert "neonize._binder" not in sys.modules
+    assert not list(here.rglob("*.so"))
+    print("refused")
+"""
+
+
+def test_a_wheel_without_its_binary_is_refused_and_nothing_is_asked_for_on_the_network(tmp_path: Path) -> None:
+    assert in_child(WITHOUT_BINARY, str(tmp_path)) == "refused"
+
+
+WITH_BINARY = """
+import sys
+tried = []
+sys.addaudithook(lambda event, _: tried.append(event) if event in ("socket.connect", "socket.getaddrinfo") else None)
+from kurir.session_node.engines.neonize import library
+library.load()
+print(tried)
+"""
+
+
+def test_importing_the_library_asks_for_nothing_on_the_network() -> None:
+    assert in_child(WITH_BINARY) == "[]"
+
+
 def test_a_broken_binary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_binary_name", lambda: "__init__.py")
     with pytest.raises(LibraryUnavailable, match="cannot be loaded"):

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -129,6 +130,26 @@ async def test_a_device_that_was_unlinked_asks_for_no_new_pairing(
     assert watched.states() == ["connecting", "logged_out"]
     assert not await whatsapp.journal("connection.pairing", after=mark)
     assert await crowd[0].send(VERA_JID, "still here")
+
+
+@pytest.mark.parametrize("by_code", [False, True], ids=["by-qr", "by-phone-code"])
+async def test_the_phone_shows_each_device_under_its_own_name(
+    shard: RemoteEngine, crowd: list[Person], whatsapp: EmulatorClient, by_code: bool
+) -> None:
+    mark = await whatsapp.mark()
+    for number, name in enumerate(("Counter 1", "Kasir 2 · Jalan Sudirman")):
+        phone, watched = f"62833300007{number}", Watched()
+        spec = msgspec.structs.replace(a_spec(f"named-{number}", pair_phone=phone if by_code else None), name=name)
+        session = await shard.open(spec, watched)
+        if by_code:
+            await whatsapp.contact(phone)
+            await whatsapp.enter_code(phone, (await watched.until_state("pairing_code")).pairing_code or "")
+        else:
+            await whatsapp.scan((await watched.until_state("qr")).qr or "", phone)
+        await watched.until_state("connected")
+        await session.close()
+    paired = await whatsapp.journal("device.paired", after=mark)
+    assert [entry["shown_as"] for entry in paired] == ["Counter 1", "Kasir 2 · Jalan Sudirman"]
 
 
 async def test_a_pairing_that_is_given_up_leaves_no_process(shard: RemoteEngine, crowd: list[Person]) -> None:

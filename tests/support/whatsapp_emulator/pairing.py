@@ -20,7 +20,7 @@ from tests.support.whatsapp_emulator.jid import SERVER
 from tests.support.whatsapp_emulator.journal import Journal
 from tests.support.whatsapp_emulator.keys import KEY_BYTES, KeyPair, ctr, hkdf
 from tests.support.whatsapp_emulator.post import Post, now
-from tests.support.whatsapp_emulator.protobufs import adv
+from tests.support.whatsapp_emulator.protobufs import adv, companion
 from tests.support.whatsapp_emulator.stanza import Stanza, Value, leaf, parent
 
 ACCOUNT_SIGNATURE = b"\x06\x00"
@@ -185,7 +185,9 @@ class Pairing:
         del self._offers[connection.id]
         device = offer.device
         device.account.devices[device.number] = device
-        self._journal.record("device.paired", device=device.name, connection=connection.id)
+        self._journal.record(
+            "device.paired", device=device.name, connection=connection.id, shown_as=_name_shown(connection)
+        )
         offer.paired.set_result(device)
         connection.end(Stanza("stream:error", {"code": "515"}), "paired")
 
@@ -244,6 +246,12 @@ def _sealed(identity: bytes, secret: bytes) -> bytes:
 
 def _code_key(code: bytes, salt: bytes) -> bytes:
     return hashlib.pbkdf2_hmac("sha256", code, salt, CODE_ITERATIONS, KEY_BYTES)
+
+
+def _name_shown(connection: Connection) -> str:
+    """What the phone's list of linked devices calls it, as the device said when it registered."""
+    props = companion.DeviceProps.FromString(connection.client.payload.devicePairingData.deviceProps)
+    return str(props.os)
 
 
 async def _confirmed(offer: Offer) -> Device:

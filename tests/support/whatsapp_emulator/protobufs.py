@@ -26,6 +26,7 @@ def _whatsapp(module: str) -> Any:
 wa6 = _whatsapp("waWa6.WAWebProtobufsWa6_pb2")
 """HandshakeMessage and ClientPayload."""
 certificates = _whatsapp("waCert.WACert_pb2")
+companion = _whatsapp("waCompanionReg.WAWebProtobufsCompanionReg_pb2")
 adv = _whatsapp("waAdv.WAAdv_pb2")
 """Identities of linked devices, signed by their account."""
 e2e = _whatsapp("waE2E.WAWebProtobufsE2E_pb2")
