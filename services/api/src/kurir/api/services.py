@@ -9,8 +9,8 @@ from kurir.api.contacts.service import Contacts
 from kurir.api.devices.proxies import Proxies
 from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
-from kurir.api.groups.service import Groups
 from kurir.api.export.service import Exports
+from kurir.api.groups.service import Groups
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.live.feed import DeviceFeed
 from kurir.api.live.following import LiveEvents
