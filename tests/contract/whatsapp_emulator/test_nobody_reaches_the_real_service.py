@@ -91,7 +91,7 @@ async def test_a_client_without_a_proxy_of_its_own_goes_to_the_emulator(
 ) -> None:
     await clients.do("no-proxy", "open", database=clients.database("no-proxy"), proxy=False)
     code = (await clients.until("no-proxy", "QR"))["data"]
-    assert await whatsapp.scan(code, "628444000001") == "628444000001:1"
+    assert await whatsapp.scan(code, "628446000001") == "628446000001:1"
 
 
 async def test_the_proxy_lets_through_to_nobody_else(
