@@ -164,6 +164,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"url": URL, "bodyHmac": {"header": ""}}, "VALIDATION_ERROR", "bodyHmac.header"),
     ({"url": URL, "secret": "short"}, "VALIDATION_ERROR", "secret"),
     ({"url": URL, "maxInFlight": 0}, "VALIDATION_ERROR", "maxInFlight"),
+    ({"url": URL, "headTimeout": 0}, "VALIDATION_ERROR", "headTimeout"),
     ({"url": URL, "maxPerSecond": 0}, "VALIDATION_ERROR", "maxPerSecond"),
     ({"url": URL, "retrySchedule": [5, -1]}, "VALIDATION_ERROR", "retrySchedule[1]"),
     ({"url": URL, "filter": {"direction": "up"}}, "VALIDATION_ERROR", "filter.direction"),
@@ -216,6 +217,23 @@ async def test_what_is_sent_how_fast_and_how_often_again_is_the_tenants_choice(a
     changed = (await tenant.patch(f"/webhooks/{made['id']}", json=cleared)).json()
     assert changed["filter"] == {"deviceIds": [], "chats": [], "direction": None, "fromMe": None}
     assert (changed["maxPerSecond"], changed["retrySchedule"]) == (None, None)
+
+
+async def test_the_moment_at_which_a_webhook_begins_or_ends_to_want_order_is_kept(api: Api, tenant: Client) -> None:
+    made = (await tenant.post("/webhooks", json={"url": URL})).json()
+    assert (made["inOrder"], made["headTimeout"]) == (False, 300)
+    assert (await stored(api, tenant, made["id"])).order_changed_at is None
+    before = datetime.now(UTC)
+    changed = await tenant.patch(f"/webhooks/{made['id']}", json={"inOrder": True, "headTimeout": 60})
+    assert (changed.json()["inOrder"], changed.json()["headTimeout"]) == (True, 60)
+    began_at = (await stored(api, tenant, made["id"])).order_changed_at
+    assert began_at is not None
+    assert began_at >= before
+    await tenant.patch(f"/webhooks/{made['id']}", json={"inOrder": True, "maxInFlight": 5})
+    assert (await stored(api, tenant, made["id"])).order_changed_at == began_at
+    own = (await tenant.post("/webhooks", json={"url": URL, "inOrder": True})).json()
+    endpoint = await stored(api, tenant, own["id"])
+    assert endpoint.order_changed_at == endpoint.created_at
 
 
 async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back(api: Api, tenant: Client) -> None:

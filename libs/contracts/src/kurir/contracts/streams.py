@@ -168,6 +168,9 @@ of a dead shard wait this long, and a new owner resets the consumer instead of w
 DELIVERY_ACK_WAIT_S = 30
 """The total deadline of one attempt (15 s) and as much again to record it."""
 
+IN_ORDER_ACK_WAIT_S = 10
+"""Whatever died, dispatcher or server, the endpoint stands still for that long. An attempt under way is reported."""
+
 FANOUT_CONSUMER = "fanout"
 HISTORY_CONSUMER = "history"
 AUDIT_CONSUMER = "audit-writer"

@@ -2,8 +2,8 @@
 
 Each has a consumer of its own on EVENTS that hands out one event at a time, to whichever dispatcher asks; nothing is
 fanned out for it. An event that fails is tried again in its place and holds up the ones behind it, but no longer than
-the endpoint's `head_timeout_s`: then it goes on by the retry schedule, and they go first. That a process died is noticed
-after ack_wait; its event comes again, to another.
+the endpoint's `head_timeout_s`: then it goes on by the retry schedule, and they go first. That a process died is
+noticed after ack_wait; its event comes again, to another.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from kurir.contracts import streams, subjects
 from kurir.contracts.events import EVENT_TYPES
 from kurir.contracts.records import Endpoint
 from kurir.dialects.event_patterns import wants_type
-from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError
+from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError, Pull
 from kurir.runtime.clock import Clock
 from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.logs import get
@@ -47,84 +47,139 @@ class InOrder:
         self._endpoints = endpoints
         self._delivering = delivering
         self._clock = clock
-        self._lines: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._is_stopping = asyncio.Event()
+        self._lines: dict[tuple[str, str], tuple[_Line, asyncio.Task[None]]] = {}
+        self._is_stopping = False
 
     async def start(self) -> None:
         """Take up the endpoints that are known, and from then on each that begins to want order."""
-        self._endpoints.on_change(lambda _key, old, new: self._changed(old, new))
+        self._endpoints.on_change(lambda _key, old, new: self._changed(new or old))
         for endpoint in self._endpoints.all():
-            self._changed(None, endpoint)
+            self._changed(endpoint)
 
     async def stop(self) -> None:
         """Finish the attempts under way and give back what waits."""
-        self._is_stopping.set()
-        await asyncio.gather(*self._lines.values(), return_exceptions=True)
+        self._is_stopping = True
+        for line, _ in self._lines.values():
+            line.stop()
+        await asyncio.gather(*(task for _, task in self._lines.values()), return_exceptions=True)
 
     @property
     def lines(self) -> int:
         """Endpoints that this process works in order."""
         return len(self._lines)
 
-    def _changed(self, old: Endpoint | None, new: Endpoint | None) -> None:
-        endpoint = new or old
-        if endpoint is None or self._is_stopping.is_set():
+    def _changed(self, endpoint: Endpoint | None) -> None:
+        if endpoint is None or self._is_stopping:
             return
         key = endpoint.tenant, endpoint.id
+        if key in self._lines:
+            self._lines[key][0].look()
         # One that has left the order may still have events from before.
-        if key not in self._lines and new is not None and (new.in_order or new.order_changed_at is not None):
-            task = self._lines[key] = asyncio.create_task(self._work(*key), name=f"in-order {new.id}")
+        elif endpoint.in_order or endpoint.order_changed_at is not None:
+            line = _Line(self._bus, self._endpoints, self._delivering, self._clock, *key)
+            task = asyncio.create_task(line.work(), name=f"in-order {endpoint.id}")
+            self._lines[key] = line, task
             task.add_done_callback(lambda _: self._ended(key))
 
     def _ended(self, key: tuple[str, str]) -> None:
         del self._lines[key]
         endpoint = self._endpoints.known(*key)
         if endpoint is not None and endpoint.in_order:  # it was changed back while its line ended
-            self._changed(None, endpoint)
+            self._changed(endpoint)
 
-    async def _work(self, tenant: str, identifier: str) -> None:
-        """One endpoint, until it is gone or has left the order and nothing from before is left."""
-        done = DoneMessages(REMEMBERED)
+
+class _Line:
+    """The events of one endpoint, one after the other."""
+
+    def __init__(
+        self, bus: Bus, endpoints: Endpoints, delivering: Delivering, clock: Clock, tenant: str, identifier: str
+    ) -> None:
+        self._bus = bus
+        self._endpoints = endpoints
+        self._delivering = delivering
+        self._clock = clock
+        self._tenant, self._identifier = tenant, identifier
+        self._consumer = streams.in_order_consumer(identifier)
+        self._done = DoneMessages(REMEMBERED)
+        self._pull: Pull | None = None
+        self._is_stopping = asyncio.Event()
+
+    def look(self) -> None:
+        """The endpoint was changed."""
+        if self._pull is not None:
+            self._pull.wake()
+
+    def stop(self) -> None:
+        """Let `work` end after the attempt under way."""
+        self._is_stopping.set()
+        self.look()
+
+    async def work(self) -> None:
+        """Until the endpoint is gone, or has left the order and nothing from before is left."""
         while not self._is_stopping.is_set():
             try:
-                if await self._work_line(tenant, identifier, done):
+                if await self._open_consumer() is None or await self._follow():
                     return
             except (NatsError, PublishError, ConsumerGone) as error:
-                log.warning("in_order.interrupted", tenant=tenant, endpoint=identifier, error=repr(error))
+                log.warning("in_order.interrupted", endpoint=self._identifier, error=repr(error))
+                await self._pause(AGAIN_S)
             except Exception:
-                log.exception("in_order.failed", tenant=tenant, endpoint=identifier)
-            await self._pause(AGAIN_S)
+                log.exception("in_order.failed", tenant=self._tenant, endpoint=self._identifier)
+                await self._pause(AGAIN_S)
 
-    async def _work_line(self, tenant: str, identifier: str, done: DoneMessages) -> bool:
-        """True when there is nothing more to do for this endpoint."""
-        name = streams.in_order_consumer(identifier)
-        endpoint = self._endpoints.known(tenant, identifier)
-        if endpoint is None or not await self._open_consumer(name, endpoint):
-            await self._forget(name)
-            return True
-        filters = _filters(endpoint)
-        pull = await self._bus.open_pull(streams.EVENTS.name, name, max_outstanding=1)
+    @property
+    def _endpoint(self) -> Endpoint | None:
+        return self._endpoints.known(self._tenant, self._identifier)
+
+    async def _open_consumer(self) -> Endpoint | None:
+        """Make the consumer, or tell it what is wanted now; None when there is nothing to work."""
+        endpoint = self._endpoint
+        if endpoint is None:
+            await self._delete_consumer()
+            return None
+        try:
+            config = (await self._bus.js.consumer_info(streams.EVENTS.name, self._consumer)).config
+        except NotFoundError:
+            if not endpoint.in_order:
+                return None
+            config = ConsumerConfig(
+                durable_name=self._consumer,
+                deliver_policy=DeliverPolicy.BY_START_TIME,
+                opt_start_time=(endpoint.order_changed_at or endpoint.created_at).astimezone(UTC),
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=streams.IN_ORDER_ACK_WAIT_S,
+                max_ack_pending=1,
+                inactive_threshold=streams.EVENTS.max_age_s,  # its endpoint was deleted while nobody was there
+            )
+        config.filter_subjects = _filters(endpoint)
+        await self._bus.js.add_consumer(streams.EVENTS.name, config)
+        return endpoint
+
+    async def _delete_consumer(self) -> None:
+        with contextlib.suppress(NotFoundError):
+            await self._bus.js.delete_consumer(streams.EVENTS.name, self._consumer)
+
+    async def _follow(self) -> bool:
+        """Work what comes; True when that was all there will be, False when the consumer has to be told of a change."""
+        endpoint = self._endpoint
+        filters = _filters(endpoint) if endpoint is not None else []
+        self._pull = pull = await self._bus.open_pull(streams.EVENTS.name, self._consumer, max_outstanding=1)
         try:
             while not self._is_stopping.is_set():
                 batch = await pull.next_batch(LOOK_S)
-                endpoint = self._endpoints.known(tenant, identifier)
-                if endpoint is None:
-                    break
                 for message in batch:
-                    if message in done:
-                        message.ack()
-                        continue
-                    if not isinstance(await settle(self._bus, message, self._deliver), Again):
-                        done.add(message)
-                if self._has_changed_over(endpoint, batch):
+                    await self._take(message)
+                endpoint = self._endpoint
+                if endpoint is None or self._has_changed_over(endpoint, batch):
                     break
                 if _filters(endpoint) != filters:
                     return False
             else:
                 return True
         finally:
+            self._pull = None
             await self._bus.close_pull(pull)
-        await self._forget(name)
+        await self._delete_consumer()
         return True
 
     def _has_changed_over(self, endpoint: Endpoint, batch: list[Incoming]) -> bool:
@@ -135,37 +190,16 @@ class InOrder:
             return batch[-1].published_at >= over_at.timestamp()
         return self._clock.now() >= over_at
 
-    async def _open_consumer(self, name: str, endpoint: Endpoint) -> bool:
-        """Make the consumer, or tell it what is wanted now; False when there is none and none is needed."""
-        try:
-            config = (await self._bus.js.consumer_info(streams.EVENTS.name, name)).config
-        except NotFoundError:
-            if not endpoint.in_order:
-                return False
-            config = ConsumerConfig(
-                durable_name=name,
-                deliver_policy=DeliverPolicy.BY_START_TIME,
-                opt_start_time=(endpoint.order_changed_at or endpoint.created_at).astimezone(UTC),
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=streams.DELIVERY_ACK_WAIT_S,
-                max_ack_pending=1,
-                inactive_threshold=streams.EVENTS.max_age_s,  # its endpoint was deleted while nobody was there
-            )
-        config.filter_subjects = _filters(endpoint)
-        await self._bus.js.add_consumer(streams.EVENTS.name, config)
-        return True
-
-    async def _forget(self, name: str) -> None:
-        with contextlib.suppress(NotFoundError):
-            await self._bus.js.delete_consumer(streams.EVENTS.name, name)
-
-    # --- one event ------------------------------------------------------------------------------------------
+    async def _take(self, message: Incoming) -> None:
+        if message in self._done:
+            message.ack()
+        elif not isinstance(await settle(self._bus, message, self._deliver), Again):
+            self._done.add(message)
 
     async def _deliver(self, message: Incoming) -> None:
         """Attempt until it is delivered, given up, or has held up the others for too long."""
         subject = subjects.parse_event(message.subject)
-        identifier = message.consumer.removeprefix(streams.in_order_consumer(""))
-        endpoint = self._endpoints.known(subject.tenant, identifier)
+        endpoint = self._endpoint
         if endpoint is None or not wants(endpoint, subject.device, subject.type):
             return
         if asks_for_body(endpoint.filter) and not passes(endpoint.filter, subject.type, message.data):
@@ -188,7 +222,7 @@ class InOrder:
                 if self._is_stopping.is_set():
                     raise Retry(0.0, "the dispatcher ends")
                 delivery = following(delivery)
-                endpoint = self._endpoints.known(subject.tenant, identifier)
+                endpoint = self._endpoint
         finally:
             reporting.cancel()
         await self._delivering.follow_up(message, delivery, endpoint, attempt, traceparent)
@@ -206,5 +240,5 @@ def _filters(endpoint: Endpoint) -> list[str]:
 
 async def _report_progress(message: Incoming) -> None:
     while True:
-        await asyncio.sleep(streams.DELIVERY_ACK_WAIT_S / 3)
+        await asyncio.sleep(streams.IN_ORDER_ACK_WAIT_S / 3)
         message.in_progress()

@@ -19,6 +19,7 @@ InFlight = Annotated[int, Meta(ge=1, le=100)]
 PerSecond = Annotated[int, Meta(ge=1, le=1000)]
 RetryDelay = Annotated[float, Meta(ge=0, le=7 * 24 * 3600)]
 RetrySchedule = Annotated[tuple[RetryDelay, ...], Meta(max_length=30)]
+HeadTimeout = Annotated[int, Meta(ge=1, le=7 * 24 * 3600)]
 DeviceIds = Annotated[tuple[str, ...], Meta(max_length=100)]
 Chats = Annotated[tuple[Annotated[str, Meta(min_length=5, max_length=64)], ...], Meta(max_length=100)]
 
@@ -47,7 +48,8 @@ class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     message.received, message.status and device.status. Absent `deviceId` means all devices. An absent `secret` is
     made and shown once; an absent `signingKey` is made where `signatures` has `ed25519`, and its public half shown.
     `maxInFlight` requests are made at once, `maxPerSecond` in a second. `retrySchedule` are the seconds between
-    attempts, empty for none; absent means the usual schedule of three days."""
+    attempts, empty for none; absent means the usual schedule of three days. `inOrder` sends one event at a time, in
+    the order in which they happened; one that fails holds up the rest for `headTimeout` seconds at most."""
 
     url: Url
     events: Events = DEFAULT_EVENTS
@@ -62,6 +64,8 @@ class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     max_in_flight: InFlight = 10
     max_per_second: PerSecond | None = None
     retry_schedule: RetrySchedule | None = None
+    in_order: bool = False
+    head_timeout: HeadTimeout = 300
 
 
 class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -79,6 +83,8 @@ class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     max_in_flight: InFlight | UnsetType = UNSET
     max_per_second: PerSecond | UnsetType | None = UNSET
     retry_schedule: RetrySchedule | UnsetType | None = UNSET
+    in_order: bool | UnsetType = UNSET
+    head_timeout: HeadTimeout | UnsetType = UNSET
     active: bool | UnsetType = UNSET
 
 
@@ -108,6 +114,8 @@ class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
     filter: WebhookFilter
     max_per_second: int | None = None
     retry_schedule: tuple[float, ...] | None = None
+    in_order: bool = False
+    head_timeout: int = 300
     device_id: str | None = None
     secret: str | UnsetType = UNSET
     public_key: str | None = None
@@ -147,6 +155,8 @@ def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None 
         ),
         max_per_second=endpoint.max_per_second,
         retry_schedule=endpoint.retry_delays_s,
+        in_order=endpoint.in_order,
+        head_timeout=endpoint.head_timeout_s,
         device_id=endpoint.device,
         secret=secret if secret is not None else UNSET,
         public_key=public_key(endpoint),

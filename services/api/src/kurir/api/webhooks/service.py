@@ -21,6 +21,8 @@ from kurir.runtime.clock import Clock
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
 from kurir.runtime.secrets import MasterKey
 
+_KEPT_AS = {"retry_schedule": "retry_delays_s", "head_timeout": "head_timeout_s"}
+
 
 class Webhooks:
     def __init__(
@@ -87,6 +89,9 @@ class Webhooks:
             max_in_flight=new.max_in_flight,
             max_per_second=new.max_per_second,
             retry_delays_s=new.retry_schedule,
+            in_order=new.in_order,
+            order_changed_at=now if new.in_order else None,
+            head_timeout_s=new.head_timeout,
         )
         await self._endpoints.create(key_of(endpoint.tenant, endpoint.id), endpoint)
         await self._tell(caller, "endpoint.created", endpoint, url=endpoint.url)
@@ -99,8 +104,11 @@ class Webhooks:
             given["device"] = given.pop("device_id") or caller.key.device
         if "filter" in given:
             given["filter"] = self._filter(caller, given["filter"])
-        if "retry_schedule" in given:
-            given["retry_delays_s"] = given.pop("retry_schedule")
+        for name, kept_as in _KEPT_AS.items():
+            if name in given:
+                given[kept_as] = given.pop(name)
+        if given.get("in_order", known.in_order) != known.in_order:
+            given["order_changed_at"] = self._clock.now()
         secrets = EndpointSecrets(self._master_key, known.tenant, known.id)
         if "signatures" in given:
             given["secrets"] = secrets.completed(known, given["signatures"], self._clock.now())
