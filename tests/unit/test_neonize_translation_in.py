@@ -339,6 +339,10 @@ def test_an_ack_is_sent_with_the_servers_time_and_the_hidden_id() -> None:
         ("failed to get group members: that group does not exist", "invalid_recipient"),
         ("can't send message to unknown server example.org", "invalid_recipient"),
         ("failed to get device list: info query timed out", "server_unavailable"),
+        ("failed to prefetch sessions: failed to prefetch sessions: EOF", "device_store_unavailable"),
+        ("failed to get LID for PN 62811@s.whatsapp.net: EOF", "device_store_unavailable"),
+        ("failed to prefetch sessions: dial tcp 10.0.0.1:5432: connect: connection refused", "device_store_unavailable"),
+        ("failed to get device list: pq: the database system is starting up (57P03)", "device_store_unavailable"),
         ("anything else", "engine_error"),
     ],
 )
@@ -354,6 +358,7 @@ def test_error_texts_of_refused_messages_have_a_reason(text: str, reason: str) -
         "timed out waiting for message send response",
         "websocket disconnected before message send returned response",
         "failed to send message node: write: broken pipe",
+        "failed to send message node: EOF",
     ],
 )
 def test_errors_after_the_message_has_left_leave_the_outcome_unknown(text: str) -> None:

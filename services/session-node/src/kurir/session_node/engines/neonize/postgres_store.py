@@ -176,7 +176,11 @@ def _said_by(error: BaseException) -> str:
 def url_for_library(url: str, device: str) -> str:
     """For lib/pq, which waits for ever unless told otherwise. The server lists the connections under the device."""
     parts = urlsplit(url)
-    defaults = {"connect_timeout": str(CONNECT_TIMEOUT_S), "idle_session_timeout": f"{LIBRARY_IDLE_S}s"}
+    defaults = {
+        "connect_timeout": str(CONNECT_TIMEOUT_S),
+        "idle_session_timeout": f"{LIBRARY_IDLE_S}s",
+        "binary_parameters": "yes",  # one round trip for a question and not two; a pooler in transaction mode needs it
+    }
     given = defaults | dict(parse_qsl(parts.query, keep_blank_values=True)) | {"application_name": f"kurir {device}"}
     return urlunsplit(parts._replace(query=urlencode(given, quote_via=quote)))
 
