@@ -11,7 +11,7 @@ from nats.js.api import ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamCo
 
 from kurir.contracts import subjects
 from kurir.runtime import lanes
-from kurir.runtime.broker import Bus, Incoming, Outgoing, PubAck
+from kurir.runtime.broker import Bus, Incoming, Outgoing, PubAck, Pull
 from kurir.runtime.lanes import KeyedConsumer
 from kurir.runtime.settlement import Rejected, Retry
 from tests.support.conditions import until
@@ -228,6 +228,39 @@ async def test_pausing_and_resuming_at_any_moment_keeps_the_order(bus: Bus) -> N
     await publishing
     await until_stored(bus, 0)
     assert desk.done["a"] == list(range(400))
+    await consumer.stop()
+
+
+async def test_a_key_that_is_resumed_while_its_lane_is_being_closed_goes_on_at_once(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a device that connects in the moment in which its message was found to have to wait for that."""
+    await a_partition(bus)
+    tries: list[int] = []
+
+    async def wait_for_a_change(key: str, number: int) -> None:
+        tries.append(number)
+        if len(tries) == 1:
+            consumer.pause(key)
+            raise Retry(3600, "offline")
+
+    close_pull = bus.close_pull
+
+    async def close_and_let_the_change_come(pull: Pull | None) -> None:
+        await close_pull(pull)
+        consumer.resume("a")
+
+    desk = Desk(wait_for_a_change)
+    consumer = a_consumer(bus, desk)
+    await consumer.start()
+    consumer.pause("a")
+    await order(bus, "a", *range(5))
+    await until_stored(bus, 5, lane_of("a"))
+    monkeypatch.setattr(bus, "close_pull", close_and_let_the_change_come)
+    consumer.resume("a")
+    await until("all are done", lambda: desk.done["a"] == list(range(5)), seen=lambda: tries)
+    await until_stored(bus, 0)
+    monkeypatch.undo()
     await consumer.stop()
 
 

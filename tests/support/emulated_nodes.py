@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.events import ConnectionUpdate, MessageStatusChanged
+from kurir.contracts.events import ConnectionUpdate, MessageSending, MessageStatusChanged
 from kurir.contracts.records import Device
 from tests.support.conditions import until
 from tests.support.session_nodes import Gateway, NodeProcess
@@ -66,13 +66,14 @@ class EmulatedNodes:
     ) -> MessageStatusChanged:
         """Wait until that was said of the message; the last such word."""
         found: list[MessageStatusChanged] = []
+        said: list[MessageStatusChanged | MessageSending] = []
 
         async def was_said() -> bool:
-            said = (await self.gateway.statuses(message.device))[message.id]
+            said[:] = (await self.gateway.statuses(message.device))[message.id]
             found[:] = [one for one in said if isinstance(one, MessageStatusChanged) and one.status == status]
             return bool(found)
 
-        await until(f"{status} was said", was_said, within_s=within_s, seen=lambda: found)
+        await until(f"{status} was said", was_said, within_s=within_s, seen=lambda: said)
         return found[-1]
 
     async def statuses(self, message: SendMessage) -> list[str]:

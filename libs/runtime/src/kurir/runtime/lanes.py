@@ -447,14 +447,15 @@ class KeyedConsumer:
             await self._bus.js.reset_consumer(self._stream, name)
 
     async def _pump(self, name: str, work: KeyWork, lane: Lane) -> bool:
-        """Feed the key from its lane; True when the lane is empty and its consumer gone, False when paused."""
+        """Feed the key from its lane; True when the lane is empty and its consumer gone, False when it was paused."""
         limit = max(LANE_PREFETCH, self._concurrency(work.key))
         pull = await self._bus.open_pull(
             self._stream, name, max_outstanding=limit, room=lambda: limit - len(work.queue) - len(work.in_work)
         )
         lane.pull = pull
+        is_drained = False
         try:
-            while not work.is_paused:
+            while not work.is_paused and not is_drained:
                 batch = await pull.next_batch(LANE_LOOK_S)
                 for message in batch:
                     if not self._is_redelivery(message):
@@ -463,14 +464,13 @@ class KeyedConsumer:
                         self._held_from_lanes += 1
                         work.queue.append(held)
                 self._look_at(work)
-                if not batch and await self._is_drained(work, lane):
-                    break
+                is_drained = not batch and await self._is_drained(work, lane)
         finally:
             lane.pull = None
             await self._bus.close_pull(pull)
             self._give_back_lane_messages(work)
-        if work.is_paused:
-            return False
+        if not is_drained or work.is_paused:
+            return False  # a pause that is over by now: what was just given back comes again
         arrived = lane.spilled
         with contextlib.suppress(NotFoundError):
             await self._bus.js.delete_consumer(self._stream, name)
