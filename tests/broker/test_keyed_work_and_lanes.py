@@ -532,3 +532,19 @@ async def test_keys_without_work_are_forgotten(bus: Bus) -> None:
     await until_stored(bus, 0)
     await until("all keys are forgotten", lambda: not consumer._keys)
     await consumer.stop()
+
+
+async def test_what_is_handled_next_of_a_key_can_be_seen(bus: Bus) -> None:
+    await a_partition(bus)
+    await order(bus, "a", 0, 1, 2)
+    seen: list[int | None] = []
+
+    async def look(message: Incoming) -> None:
+        found = consumer.following(message)
+        seen.append(None if found is None else int(found.data))
+
+    consumer = a_consumer(bus, Desk(), handle=look)
+    await consumer.start()
+    await until("all are done", lambda: len(seen) == 3)
+    await consumer.stop()
+    assert seen == [1, 2, None]

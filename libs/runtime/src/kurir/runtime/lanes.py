@@ -173,6 +173,13 @@ class KeyedConsumer:
             work.is_paused = False
             self._look_at(work)
 
+    def following(self, message: Incoming) -> Incoming | None:
+        """What is handled next of the key of a message in work, if it is here already; for keys in order."""
+        work = self._keys.get(self._key_of(message.subject))
+        if work is None or work.is_paused or self._is_stopping or len(work.queue) < 2:
+            return None
+        return work.queue[1].message
+
     # --- from the partition into the keys -----------------------------------------------------------------
 
     async def _pull_partition(self) -> None:

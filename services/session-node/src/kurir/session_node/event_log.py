@@ -8,7 +8,8 @@ already keeps the number it was first stored with.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 SOURCE = "session-node"
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
+NO_OTHERS: Mapping[str, str | None] = MappingProxyType({})
 TOO_LARGE = 10054  # the err_code of a message beyond the server's limit; no repeat will make it smaller
 
 
@@ -73,9 +75,15 @@ class EventLog:
             return await self._recovered()
 
     async def append(
-        self, *facts: Event, traceparent: str | None = None, only_while: Callable[[], bool] = lambda: True
+        self,
+        *facts: Event,
+        traceparent: str | None = None,
+        traceparents: Mapping[str, str | None] = NO_OTHERS,
+        only_while: Callable[[], bool] = lambda: True,
     ) -> list[Appended]:
         """Store the events in this order and return where; `seq` and `epoch` are filled in here.
+
+        `traceparents` has those of events, by their ids, that belong to another trace.
 
         Waits while the bus is away. Raises PublishRefused for an event that the stream will never take, and NotOwner
         instead of trying (again) when `only_while()` is false.
@@ -86,7 +94,8 @@ class EventLog:
             waiting: deque[Outgoing] = deque()
             for fact in facts:
                 self._seq += 1
-                waiting.append(self._outgoing(replace(fact, seq=self._seq, epoch=self._epoch), traceparent))
+                trace = traceparents.get(fact.id, traceparent)
+                waiting.append(self._outgoing(replace(fact, seq=self._seq, epoch=self._epoch), trace))
             appended: list[Appended] = []
             pause_s = FIRST_PAUSE_S
             is_repeat = False

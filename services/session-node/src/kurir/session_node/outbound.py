@@ -1,15 +1,16 @@
 """Carrying out one device's commands, one after the other.
 
-Order of a send: `sending` mark stored, engine called, outcome stored, command acknowledged (by the caller). A command
-that comes again after a crash finds its mark: with an outcome it is done, without one the outcome is unknown and is
-reported so, or sent once more if the tenant chose that. Guarantees: nothing is sent twice unless that was chosen, and
-every command that is taken ends in a status. WhatsApp's ids cannot be chosen by us, so unknown cannot be asked away.
+Order of a send: `sending` mark stored, engine called, outcome stored, command acknowledged (by the caller). The mark of
+the next message, if it waits already, is stored in one go with the outcome of the one before it. A command that comes
+again after a crash finds its mark: with an outcome it is done, without one the outcome is unknown and is reported so,
+or sent once more if the tenant chose that. Guarantees: nothing is sent twice unless that was chosen, and every command
+that is taken ends in a status. WhatsApp's ids cannot be chosen by us, so unknown cannot be asked away.
 """
 
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
@@ -34,7 +35,7 @@ from kurir.session_node.engines.engine import (
     SendFailed,
     SendOrder,
 )
-from kurir.session_node.event_log import NotOwner
+from kurir.session_node.event_log import Appended, NotOwner
 from kurir.session_node.link_preview import Found
 from kurir.session_node.recovery import Verdict, verdict
 from kurir.session_node.session import DeviceSession
@@ -65,6 +66,14 @@ class Done(NamedTuple):
 DONE = Done()
 
 
+class Following(NamedTuple):
+    """The command that is carried out next, as `carry_out` will get it."""
+
+    command: SendMessage
+    stored_at: float
+    traceparent: str | None
+
+
 class Outbound:
     """The sends of one device at one owner. For one caller at a time."""
 
@@ -77,13 +86,23 @@ class Outbound:
         self._marks: dict[str, int] = {}  # message id -> stream sequence of its first mark, by former owners
         self._marks_known_since = math.inf  # of what was stored before, nothing is known yet
         self._held: dict[str, int] = {}  # message id -> next attempt, of commands that wait here: one in each queue
+        self._ahead: dict[str, SendMessage] = {}  # marked, and not given to the engine yet: one in each queue
+        self._following: Callable[[], Following | None] = _nothing
 
-    async def carry_out(self, command: SendMessage, stored_at: float, traceparent: str | None) -> Done | Hold:
+    async def carry_out(
+        self,
+        command: SendMessage,
+        stored_at: float,
+        traceparent: str | None,
+        following: Callable[[], Following | None] | None = None,
+    ) -> Done | Hold:
         """Send, or report why not, or say when to come again.
 
-        `stored_at` is no later than when the command was first stored, in seconds since the epoch.
+        `stored_at` is no later than when the command was first stored, in seconds since the epoch. `following` is asked
+        for the command that comes next, if it is known by the time this one has been sent.
         """
         with child_span("session.send", traceparent):
+            self._following = following or _nothing
             try:
                 return await self._carry_out(command, stored_at)
             except NotOwner:
@@ -96,8 +115,20 @@ class Outbound:
         """Report that a command is not going to be sent, whatever waits before it."""
         return await self._report(command, "failed", 1, reason, detail)
 
+    async def give_back(self) -> None:
+        """Say of what was marked and will not be begun here that it was not sent: its next owner begins it."""
+        ahead, self._ahead = self._ahead, {}
+        for command in ahead.values():
+            await self._report(command, "retrying", 1, "moved")
+
     async def _carry_out(self, command: SendMessage, stored_at: float) -> Done | Hold:
         attempt = self._held.pop(command.id, 0)
+        if self._ahead.pop(command.id, None) is not None:
+            if self._is_free_to_go(command):
+                with self._session.sending():
+                    return self._fate(command, await self._send(command, 1, None), 2)
+            await self._report(command, "retrying", 1, "device_offline")
+            attempt = 2
         if not attempt:
             attempt = 1
             mark_seq = await self._mark_of(command.id, stored_at)
@@ -212,18 +243,9 @@ class Outbound:
 
     async def _mark(self, command: SendMessage, attempt: int) -> int | None:
         """Store the mark; where it stood already, when this attempt was begun before."""
-        mark = MessageSending(
-            id=ids.status_event_id(command.id, "sending", attempt),
-            tenant=command.tenant,
-            device=command.device,
-            at=datetime.now(UTC),
-            message_id=command.id,
-            to=command.to,
-            attempt=attempt,
-        )
         # Whoever is not the owner any more must not begin: the next owner would take the mark for a send.
         (stored,) = await self._session.log.append(
-            mark, traceparent=current_traceparent(), only_while=self._session.lease.valid
+            _mark_event(command, attempt), traceparent=current_traceparent(), only_while=self._session.lease.valid
         )
         return stored.stored_seq if stored.was_known else None
 
@@ -297,11 +319,58 @@ class Outbound:
             detail=detail or None,
             attempt=attempt,
         )
-        (stored,) = await self._session.log.append(fact, traceparent=current_traceparent())
+        stored = await self._store(fact, await self._next_to_mark() if status == "sent" else None)
         self._meters.commands[status].add()
         if command.reply_to is not None and self._bus.connected:
             await self._bus.nc.publish(command.reply_to, stored.payload)
         return DONE
+
+    # The mark of the next one
+
+    async def _next_to_mark(self) -> Following | None:
+        """The next command, if nothing has to be found out or waited for before it is sent."""
+        following = self._following()
+        if following is None:
+            return None
+        command = following.command
+        is_new = following.stored_at >= self._marks_known_since and command.id not in {*self._marks, *self._held}
+        if not is_new or not self._is_free_to_go(command):
+            return None
+        pace = await self._session.pace()
+        if pace.wait_s(time.monotonic()) > 0:
+            return None
+        pace.take(time.monotonic())
+        return following
+
+    def _is_free_to_go(self, command: SendMessage) -> bool:
+        """Whether it is a text without a preview, and could be sent at this moment."""
+        content, session = command.content, self._session
+        return (
+            isinstance(content, Text)
+            and content.preview is None
+            and not content.link_preview
+            and not _is_expired(command)
+            and session.refusal is None
+            and session.is_connected
+            and "send.text" in session.capabilities
+            and session.lease.valid()
+        )
+
+    async def _store(self, outcome: MessageStatusChanged, following: Following | None) -> Appended:
+        """Store an outcome, and with it the mark of the next command."""
+        log_, trace = self._session.log, current_traceparent()
+        if following is not None:
+            mark = _mark_event(following.command, 1)
+            traces = {mark.id: following.traceparent}
+            with contextlib.suppress(NotOwner):  # which keeps us from beginning, and not from telling
+                stored, marked = await log_.append(
+                    outcome, mark, traceparent=trace, traceparents=traces, only_while=self._session.lease.valid
+                )
+                if not marked.was_known:
+                    self._ahead[following.command.id] = following.command
+                return stored
+        (stored,) = await log_.append(outcome, traceparent=trace)
+        return stored
 
 
 class StoredMedia:
@@ -323,6 +392,22 @@ class StoredMedia:
 
 def _is_expired(command: SendMessage) -> bool:
     return command.expires_at is not None and command.expires_at <= datetime.now(UTC)
+
+
+def _nothing() -> None:
+    """No command is known to follow."""
+
+
+def _mark_event(command: SendMessage, attempt: int) -> MessageSending:
+    return MessageSending(
+        id=ids.status_event_id(command.id, "sending", attempt),
+        tenant=command.tenant,
+        device=command.device,
+        at=datetime.now(UTC),
+        message_id=command.id,
+        to=command.to,
+        attempt=attempt,
+    )
 
 
 def _message_of(mark: bytes) -> str:

@@ -5,9 +5,11 @@ stored; when work stops, commands under way are finished and the others are give
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
+import msgspec
 import structlog
 
 from kurir.contracts import commands, headers, streams, subjects
@@ -20,7 +22,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.settlement import Rejected, Retry
 from kurir.runtime.tracing import traceparent_of
-from kurir.session_node.outbound import Hold, Outbound
+from kurir.session_node.outbound import Following, Hold, Outbound
 from kurir.session_node.session import DeviceSession
 from kurir.session_node.shared import Shared
 
@@ -44,8 +46,22 @@ class _Seat:
         self.session = session
         self.outbound = outbound
         self.alarm: asyncio.TimerHandle | None = None
-        self.turn = asyncio.Lock()  # the three queues of a device send one message at a time
+        self.waiting = 0  # messages that wait for their turn
+        self._turn = asyncio.Lock()  # the three queues of a device send one message at a time
         self._waiting_until = [0.0, 0.0, 0.0]  # by urgency: a message of that queue waits for the device's pace
+
+    @contextlib.asynccontextmanager
+    async def my_turn(self) -> AsyncIterator[None]:
+        """Wait until no message of another queue is being sent."""
+        self.waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self.waiting -= 1
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def gives_way(self, command: SendMessage, now: float) -> bool:
         """Whether a more urgent message waits for the device's pace: the next place in it is not for this one."""
@@ -117,6 +133,7 @@ class Partition:
             await asyncio.gather(self._consumer.stop(), *stopping)
         else:
             await self._consumer.stop()
+            await asyncio.gather(*(seat.outbound.give_back() for seat in self._seats.values()))
             await asyncio.gather(*stopping)
         for seat in self._seats.values():
             if seat.alarm is not None:
@@ -156,15 +173,16 @@ class Partition:
             await seat.session.unlink()
             self._shared.meters.commands["logged_out"].add()
             return
-        stored_at = message.published_at
-        if headers.ORIGIN_SEQUENCE in message.headers:
-            # In a lane, that is when it was moved there.
-            stored_at = min(stored_at, command.accepted_at.timestamp() - CLOCK_SLACK_S)
         loop = asyncio.get_running_loop()
-        async with seat.turn:
+        async with seat.my_turn():
             if seat.gives_way(command, loop.time()):
                 raise Retry(YIELD_S, "gives_way")
-            fate = await seat.outbound.carry_out(command, stored_at, traceparent_of(message.headers))
+            fate = await seat.outbound.carry_out(
+                command,
+                _stored_at(command, message),
+                traceparent_of(message.headers),
+                lambda: self._following(seat, message),
+            )
             if not isinstance(fate, Hold):
                 seat.waits(command, 0.0)
                 return
@@ -173,6 +191,19 @@ class Partition:
             if fate.until_change and self._lease.valid():
                 self._wait_for_change(seat, fate.seconds)
         raise Retry(min(fate.seconds, LONGEST_HOLD_S), fate.why)
+
+    def _following(self, seat: _Seat, message: Incoming) -> Following | None:
+        """The command that is carried out after this one: the next of its queue, unless one of another queue waits."""
+        found = self._consumer.following(message) if seat.waiting == 0 else None
+        if found is None:
+            return None
+        try:
+            command = commands.decode(found.data)
+        except msgspec.DecodeError:
+            return None
+        if not isinstance(command, SendMessage):
+            return None
+        return Following(command, _stored_at(command, found), traceparent_of(found.headers))
 
     async def _refuse(self, message: Incoming) -> None:
         """A command that finds the device's lane full: it was accepted, so its end is told."""
@@ -238,3 +269,11 @@ class Partition:
                 elif waiting <= BACKLOG_FREE:
                     full.discard(key)
                 seat.session.backlog_changed(is_full=key in full)
+
+
+def _stored_at(command: SendMessage, message: Incoming) -> float:
+    """No later than when the command was first stored."""
+    if headers.ORIGIN_SEQUENCE in message.headers:
+        # In a lane, that is when it was moved there.
+        return min(message.published_at, command.accepted_at.timestamp() - CLOCK_SLACK_S)
+    return message.published_at

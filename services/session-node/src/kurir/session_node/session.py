@@ -100,6 +100,7 @@ class DeviceSession:
         self._reconciling: asyncio.Task[None] | None = None
         self._no_send = asyncio.Event()
         self._no_send.set()
+        self._is_leaving = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._reports = Reports(
             tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored
@@ -116,7 +117,7 @@ class DeviceSession:
 
     @property
     def is_connected(self) -> bool:
-        return self._engine_session is not None and self._standing.state == "connected"
+        return self._engine_session is not None and self._standing.state == "connected" and not self._is_leaving
 
     @property
     def is_stopping(self) -> bool:
@@ -160,7 +161,7 @@ class DeviceSession:
 
     async def send(self, order: SendOrder) -> Sent:
         """Send by the engine. Raises what EngineSession.send raises; NotConnected also when we know that ourselves."""
-        if self._engine_session is None or self._standing.state != "connected" or not self.lease.valid():
+        if self._engine_session is None or not self.is_connected or not self.lease.valid():
             raise NotConnected
         return await self._engine_session.send(order)
 
@@ -424,15 +425,20 @@ class DeviceSession:
     async def _put_away(self, *, grace_s: float) -> None:
         """Close the engine session, if there is one, and keep the pairing."""
         session = self._engine_session
-        if session is None:
-            return
-        if grace_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await self._no_send.wait()
-        await self._close_engine_session(session)
-        self._engine_session = None
-        self._standing.is_open = False
+        if session is not None:
+            if grace_s > 0:
+                await self._let_send_end(grace_s)
+            await self._close_engine_session(session)
+            self._engine_session = None
+            self._standing.is_open = False
+        self._is_leaving = False
+
+    async def _let_send_end(self, within_s: float) -> None:
+        """Wait for the send under way; none begins any more until the engine session is put away."""
+        self._is_leaving = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._no_send.wait()
 
     async def _close_engine_session(self, session: EngineSession) -> None:
         try:
@@ -453,9 +459,7 @@ class DeviceSession:
     async def _unlink(self, reason: Reason) -> None:
         """Unlink at WhatsApp if that can be said now, and forget the keys in any case."""
         await self._identify()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SEND_GRACE_S):
-                await self._no_send.wait()
+        await self._let_send_end(SEND_GRACE_S)
         if self._record.now.paired and self._engine_name is not None and self.lease.valid():
             if self._engine_session is None:
                 await self._begin("", self._engine_name, None)
