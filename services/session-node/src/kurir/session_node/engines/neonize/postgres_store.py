@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 5
 ASK_TIMEOUT_S = 10.0
-LOOK_EVERY_S = 3.0  # a server that ends is noticed at once, one behind a dead network after this and ANSWER_TIMEOUT_S
+LOOK_EVERY_S = 2.0  # a server that ends is noticed at once, one behind a dead network after this and ANSWER_TIMEOUT_S
 ANSWER_TIMEOUT_S = 3.0
 TRY_AGAIN_S = 1.0
 LIBRARY_IDLE_S = 60  # it opens a new one when it needs one, and never closes those of a client that was stopped
@@ -136,9 +136,8 @@ class PostgresStore:
                 self._why_none = _said_by(error)
                 self._has_tried.set()
                 if was_there:
-                    log.warning("the device store is away: %s", self._why_none)
-                    lost(self._why_none)
-                was_there = False
+                    was_there = False
+                    self._tell_lost(lost)
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             if not was_there:
@@ -146,24 +145,34 @@ class PostgresStore:
             was_there, self._connection = True, connection
             self._has_tried.set()
             try:
-                await self._until_it_ends(connection)
+                is_silent = await self._until_it_ends(connection)
             finally:
                 self._connection, self._why_none = None, "PostgreSQL closed the connection"
                 connection.terminate()
+            if is_silent:
+                self._why_none, was_there = "PostgreSQL does not answer", False
+                self._tell_lost(lost)
 
-    async def _until_it_ends(self, connection: Any) -> None:
-        """Return when the connection is of no use any more."""
+    def _tell_lost(self, lost: Callable[[str], None]) -> None:
+        log.warning("the device store is away: %s", self._why_none)
+        lost(self._why_none)
+
+    async def _until_it_ends(self, connection: Any) -> bool:
+        """Return when the connection is of no use any more: True when it hangs, False when it was closed."""
         ended = asyncio.Event()
         connection.add_termination_listener(lambda _: ended.set())
         while not connection.is_closed():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), LOOK_EVERY_S)
-                return
+                return False
             try:
                 async with self._turn:
                     await connection.execute("SELECT", timeout=ANSWER_TIMEOUT_S)
+            except TimeoutError:
+                return True
             except _UNAVAILABLE:
-                return
+                return False
+        return False
 
 
 _UNAVAILABLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
