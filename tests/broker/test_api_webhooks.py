@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from kurir.runtime import signing
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.secrets import MasterKey
 from tests.support.api_server import MASTER_KEY, Api, Client, running_api
+from tests.support.certificates import a_certificate
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 
@@ -255,3 +257,24 @@ async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back
     assert (await tenant.get(f"/webhooks/{made['id']}")).json()["disabledReason"] == "failing for five days"
     back = (await tenant.patch(f"/webhooks/{made['id']}", json={"active": True})).json()
     assert (back["active"], back["disabledReason"]) == (True, None)
+
+
+async def test_a_client_certificate_is_kept_sealed_shown_by_its_name_and_taken_away(
+    api: Api, tenant: Client, tmp_path: Path
+) -> None:
+    certificate, key = (file.read_text() for file in a_certificate(tmp_path))
+    given = {"certificate": certificate, "privateKey": key}
+    answer = await tenant.post("/webhooks", json={"url": URL, "clientCertificate": given})
+    made = answer.json()
+    assert made["clientCertificate"]["subject"] == "CN=receiver"
+    assert key.splitlines()[1] not in answer.text
+    kept = (await stored(api, tenant, made["id"])).client_certificate
+    assert kept is not None
+    assert MasterKey.parse(MASTER_KEY).open(kept.sealed_key, f"{tenant.id}/{made['id']}") == key
+    for wrong in ({**given, "privateKey": certificate}, {**given, "certificate": "x"}):
+        refused = await tenant.patch(f"/webhooks/{made['id']}", json={"clientCertificate": wrong})
+        assert (refused.status_code, refused.json()["field"]) == (400, "clientCertificate")
+    changed = await tenant.patch(f"/webhooks/{made['id']}", json={"active": True})
+    assert changed.json()["clientCertificate"] == made["clientCertificate"], "what is not named stays"
+    gone = await tenant.patch(f"/webhooks/{made['id']}", json={"clientCertificate": None})
+    assert gone.json()["clientCertificate"] is None

@@ -2,48 +2,23 @@
 
 import asyncio
 import datetime as dt
-import ipaddress
+import hashlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import serialization
 
 from kurir.runtime.addresses import AddressGuard
+from kurir.runtime.client_certificates import ClientCertificate, ClientCertificateInvalid, judged
 from kurir.runtime.egress import Egress, EgressPolicy, TransportFailure
+from tests.support.certificates import a_certificate, as_client, fingerprint
 
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion")  # old ones are offered to be refused
 
 INSIDE = AddressGuard.parse(["127.0.0.0/8"])
-
-
-def a_certificate(folder: Path, *, address: str = "127.0.0.1") -> tuple[Path, Path]:
-    """A self-signed certificate of that address, and its key, as PEM files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "receiver")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
 
 
 @asynccontextmanager
@@ -126,3 +101,72 @@ async def test_plain_http_is_no_answer_to_tls() -> None:
         with pytest.raises(TransportFailure) as raised:
             await egress.post(url, headers=(), body=b"{}", deadline_s=10.0)
     assert raised.value.kind == "tls"
+
+
+@asynccontextmanager
+async def a_receiver_that_knows(
+    clients: list[ClientCertificate], certificate: Path, key: Path
+) -> AsyncIterator[tuple[str, list[int]]]:
+    """A receiver that insists on one of these certificates; yields its URL and, by connection, its requests."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata="".join(client.certificate for client in clients))
+    requests: list[int] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests.append(0)
+        mine = len(requests) - 1
+        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        body = hashlib.sha256(shown).hexdigest().encode()
+        try:
+            while await reader.readuntil(b"\r\n\r\n{}"):
+                requests[mine] += 1
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook", requests
+
+
+async def test_each_client_certificate_has_connections_of_its_own(tmp_path: Path) -> None:
+    certificate, key = a_certificate(tmp_path)
+    one, other, stranger = (as_client(tmp_path / name) for name in ("one", "other", "stranger"))
+    policy = EgressPolicy(guard=INSIDE, ca_file=str(certificate))
+    async with a_receiver_that_knows([one, other], certificate, key) as (url, requests), Egress(policy) as egress:
+        for client in (one, other, one, other, one):
+            answer = await egress.post(url, headers=(), body=b"{}", deadline_s=10.0, client_certificate=client)
+            assert answer.body == fingerprint(client), "nobody speaks under another's name"
+        assert sorted(requests) == [2, 3], "and each connection is used again"
+        for nobody in (None, stranger):
+            with pytest.raises(TransportFailure) as refused:
+                await egress.post(url, headers=(), body=b"{}", deadline_s=10.0, client_certificate=nobody)
+            assert refused.value.kind in ("tls", "reset", "protocol")
+    assert sum(requests) == 5
+
+
+def test_a_certificate_tells_who_it_is_and_until_when(tmp_path: Path) -> None:
+    client = as_client(tmp_path / "one")
+    about = judged(client)
+    assert about.subject == "CN=one"
+    assert about.expires_at > dt.datetime.now(dt.UTC)
+
+
+def test_what_cannot_be_shown_to_a_receiver_is_refused_without_quoting_the_key(tmp_path: Path) -> None:
+    one, other = as_client(tmp_path / "one"), as_client(tmp_path / "other")
+    key = serialization.load_pem_private_key(one.private_key.encode(), None)
+    locked = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+    ).decode()
+    wrong = {
+        "not that of": one._replace(private_key=other.private_key),
+        "encrypted": one._replace(private_key=locked),
+        "PEM text of a private": one._replace(private_key=one.certificate),
+        "PEM text of a certificate": one._replace(certificate="-----BEGIN CERTIFICATE-----"),
+    }
+    for reason, given in wrong.items():
+        with pytest.raises(ClientCertificateInvalid, match=reason) as refused:
+            judged(given)
+        assert given.private_key.splitlines()[1] not in str(refused.value)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from msgspec.structs import replace
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from kurir.contracts.records import BodyHmac, Endpoint, SealedSecret
+from kurir.contracts.records import BodyHmac, Endpoint, SealedCertificate, SealedSecret
 from kurir.runtime.secrets import MasterKey, new_master_key
 from kurir.runtime.signing import new_signing_key, new_webhook_secret, public_key_of
 from kurir.webhook_dispatcher.request import RequestWriter, SecretsUnusable, secret_context, shown
@@ -220,3 +220,12 @@ def test_what_is_kept_in_the_audit_holds_no_signature_and_no_credential() -> Non
     kept = shown(list(headers_of(endpoint).items()))
     assert kept["webhook-id"] == "e1"
     assert {kept[name] for name in ("Authorization", "webhook-signature", "X-Webhook-Signature")} == {"***"}
+
+
+def test_a_client_certificate_is_opened_for_its_endpoint_alone() -> None:
+    sealed_key = MASTER.seal("the key", secret_context("t1", "we1"))
+    kept = SealedCertificate(certificate="the certificate", sealed_key=sealed_key)
+    endpoint = an_endpoint(signatures=("none",), client_certificate=kept)
+    assert RequestWriter(endpoint, MASTER).client_certificate == ("the certificate", "the key")
+    with pytest.raises(SecretsUnusable):
+        RequestWriter(replace(endpoint, id="we2"), MASTER)

@@ -10,6 +10,7 @@ from kurir.contracts.content import Location, Text
 from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.contracts.records import Endpoint, SealedSecret
 from kurir.runtime.signing import public_key_of
+from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
 from tests.support.webhook_receiver import Received
 
@@ -50,6 +51,11 @@ async def say_hard_things(stage: Stage) -> list[str]:
 
 async def delivered(stage: Stage, endpoint: Endpoint, ids: list[str]) -> list[DeliveryAttempt]:
     """The attempts at an endpoint when each of these events has one, one for each."""
+
+    async def there_are_enough() -> bool:
+        return len(await stage.attempts(lambda attempt: attempt.endpoint == endpoint.id)) >= len(ids)
+
+    await until("every event was sent", there_are_enough, within_s=60)
     await stage.nothing_waits(within_s=60)
     attempts = await stage.attempts(lambda attempt: attempt.endpoint == endpoint.id)
     assert sorted(attempt.event_id for attempt in attempts) == sorted(ids)

@@ -143,6 +143,13 @@ class EventFilter(Struct, frozen=True, kw_only=True):
     from_me: bool | None = None
 
 
+class SealedCertificate(Struct, frozen=True, kw_only=True):
+    """A client certificate: PEM, public, and its private key encrypted as secrets are."""
+
+    certificate: str
+    sealed_key: str
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """Bucket `endpoints`, key `<tenant>.<id>`: a tenant's webhook URL and what it wants to hear.
 
@@ -165,6 +172,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     payload: PayloadShape = "device_gateway"
     headers: dict[str, str] = {}
     body_hmac: BodyHmac = BodyHmac()
+    client_certificate: SealedCertificate | None = None
     active: bool = True
     max_in_flight: int = 10
     max_per_second: int | None = None

@@ -17,6 +17,7 @@ import certifi
 import pycurl
 
 from kurir.runtime.addresses import AddressGuard
+from kurir.runtime.client_certificates import ClientCertificate
 from kurir.runtime.outgoing import Kind, Target, TransportFailure
 
 _HEADER_BYTES = 32_768  # of one answer; common servers stop at 8 to 16 kB
@@ -212,6 +213,14 @@ class TooLarge(TransportFailure):
 
 class Post(Exchange):
     """A request whose short answer is kept. Used again for the next one."""
+
+    def __init__(self, policy: EgressPolicy, client_certificate: ClientCertificate | None = None) -> None:
+        super().__init__(policy)
+        if client_certificate is not None:
+            self.curl.setopt(pycurl.SSLCERTTYPE, "PEM")
+            self.curl.setopt(pycurl.SSLCERT_BLOB, client_certificate.certificate.encode())
+            self.curl.setopt(pycurl.SSLKEYTYPE, "PEM")
+            self.curl.setopt(pycurl.SSLKEY_BLOB, client_certificate.private_key.encode())
 
     def begin(self, target: Target, lines: list[bytes], body: bytes, response_cap: int) -> None:
         self._reset(target, lines)

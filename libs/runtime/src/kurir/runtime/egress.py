@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
+from kurir.runtime.client_certificates import ClientCertificate
 from kurir.runtime.curl_exchange import Answer, Download, EgressPolicy, Exchange, Post, TooLarge
 from kurir.runtime.curl_loop import CurlLoop
 from kurir.runtime.outgoing import Origin, Target, TransportFailure, header_lines, header_refusal, target_of
@@ -58,11 +59,13 @@ class Egress:
         body: bytes,
         deadline_s: float,
         response_cap: int = 16_384,
+        client_certificate: ClientCertificate | None = None,
     ) -> Answer:
         """Posts these very bytes; order and case of the headers are kept. Redirects are answers like any other.
 
         The deadline covers waiting for a place, the name, connection, TLS and the whole answer. Of the answer's body
-        `response_cap` bytes are kept. Raises TransportFailure when there is no answer.
+        `response_cap` bytes are kept. A connection that was opened with a client certificate serves no request but
+        those with the same one. Raises TransportFailure when there is no answer.
         """
         due_at = self._loop.time() + deadline_s
         target = target_of(url)
@@ -70,13 +73,17 @@ class Egress:
         if len(body) >= _EXPECT_BYTES:
             lines.append(b"Expect:")
         await self._admit(due_at)
-        post = self._idle_posts.pop() if self._idle_posts else Post(self.policy)
+        if client_certificate is not None:
+            post = Post(self.policy, client_certificate)
+        else:
+            post = self._idle_posts.pop() if self._idle_posts else Post(self.policy)
         try:
             post.begin(target, lines, body, response_cap)
             await self._run(post, due_at)
             return post.answer()
         finally:
-            self._idle_posts.append(post)
+            if client_certificate is None:
+                self._idle_posts.append(post)
             self._release()
 
     @asynccontextmanager

@@ -153,7 +153,8 @@ class Delivering:
         with child_span("webhook.attempt", traceparent) as span:
             try:
                 payload = self._payloads.of(delivery, endpoint.payload)
-                sent = self._endpoints.writer(endpoint).headers(
+                writer = self._endpoints.writer(endpoint)
+                sent = writer.headers(
                     event_id=delivery.event_id,
                     event_name=payload.event,
                     body=payload.body,
@@ -167,6 +168,7 @@ class Delivering:
                     body=payload.body,
                     deadline_s=self._deadline_s,
                     response_cap=self._response_cap,
+                    client_certificate=writer.client_certificate,
                 )
                 verdict = outcome.of_answer(answer.status, _retry_headers(answer), at)
             except msgspec.DecodeError as error:

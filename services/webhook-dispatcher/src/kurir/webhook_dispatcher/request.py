@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 
 from kurir.contracts.records import Endpoint
+from kurir.runtime.client_certificates import ClientCertificate
 from kurir.runtime.egress import header_refusal
 from kurir.runtime.secrets import MasterKey, SealBroken
 from kurir.runtime.signing import (
@@ -49,6 +50,7 @@ class RequestWriter:
         self._signers_until: datetime | None = None
         self._signers: _Signers | None = None
         self._custom = _custom_headers(endpoint, master_key)
+        self.client_certificate = _client_certificate(endpoint, master_key)
 
     def headers(
         self,
@@ -146,6 +148,13 @@ def _opened(endpoint: Endpoint, sealed: str, master_key: MasterKey) -> str:
 def secret_context(tenant: str, endpoint: str) -> str:
     """What an endpoint's sealed secrets are bound to."""
     return f"{tenant}/{endpoint}"
+
+
+def _client_certificate(endpoint: Endpoint, master_key: MasterKey) -> ClientCertificate | None:
+    kept = endpoint.client_certificate
+    if kept is None:
+        return None
+    return ClientCertificate(kept.certificate, _opened(endpoint, kept.sealed_key, master_key))
 
 
 def _custom_headers(endpoint: Endpoint, master_key: MasterKey) -> Headers:

@@ -5,14 +5,15 @@ values of headers never are: they may be credentials.
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec.structs import replace
 
 from kurir.api.problems import Problem
 from kurir.contracts import ids
-from kurir.contracts.records import BodyHmac, Endpoint, SealedSecret, SignatureScheme
-from kurir.runtime import signing
+from kurir.contracts.records import BodyHmac, Endpoint, SealedCertificate, SealedSecret, SignatureScheme
+from kurir.runtime import client_certificates, signing
+from kurir.runtime.client_certificates import ClientCertificate, ClientCertificateInvalid
 from kurir.runtime.egress import header_refusal
 from kurir.runtime.secrets import MasterKey
 
@@ -85,6 +86,18 @@ class EndpointSecrets:
             else:
                 raise Problem("VALIDATION_ERROR", f"Header {name!r} has no value to be kept.", field="headers")
         return kept
+
+    def sealed_certificate(self, given: ClientCertificate) -> SealedCertificate:
+        """A client certificate as it is kept. Raises Problem for one that no receiver could accept."""
+        try:
+            expires_at = client_certificates.judged(given).expires_at
+        except ClientCertificateInvalid as error:
+            raise Problem("VALIDATION_ERROR", str(error), field="clientCertificate") from None
+        if expires_at <= datetime.now(UTC):
+            raise Problem("VALIDATION_ERROR", "The certificate has run out.", field="clientCertificate")
+        return SealedCertificate(
+            certificate=given.certificate, sealed_key=self._master_key.seal(given.private_key, self._context)
+        )
 
     def _sealed_secret(self, secret: str, now: datetime) -> SealedSecret:
         sealed = self._master_key.seal(secret, self._context)

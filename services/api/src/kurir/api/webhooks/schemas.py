@@ -8,11 +8,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from kurir.api.webhooks.endpoint_secrets import MASKED, public_key
 from kurir.contracts.records import BodyHmac, Endpoint, EndpointState, PayloadShape, SignatureScheme
 from kurir.dialects.shapes import ALIASES
+from kurir.runtime import client_certificates
 
 Url = Annotated[str, Meta(min_length=8, max_length=2048)]
 Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=50)]
 Signatures = Annotated[tuple[SignatureScheme, ...], Meta(max_length=5)]
 Secret = Annotated[str, Meta(min_length=8, max_length=128)]
+Pem = Annotated[str, Meta(min_length=1, max_length=16_384)]
 SigningKey = Annotated[str, Meta(min_length=8, max_length=128)]
 OverlapHours = Annotated[int, Meta(ge=0, le=168)]
 InFlight = Annotated[int, Meta(ge=1, le=100)]
@@ -43,6 +45,19 @@ class WebhookFilter(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     from_me: bool | None = None
 
 
+class NewClientCertificate(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What your server is to know us by (mutual TLS): a certificate, with those that vouch for it behind it, and its
+    private key without a password; both PEM. The key is kept sealed and never shown."""
+
+    certificate: Pem
+    private_key: Pem
+
+
+class ClientCertificateView(Struct, frozen=True, kw_only=True, rename="camel"):
+    subject: str
+    expires_at: datetime
+
+
 class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`events` are names such as `message.received` or patterns such as `send.message.*`; absent means
     message.received, message.status and device.status. Absent `deviceId` means all devices. An absent `secret` is
@@ -58,6 +73,7 @@ class NewWebhook(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     signing_key: SigningKey | None = None
     signatures: Signatures | None = None
     body_hmac: BodySignature = BodySignature()
+    client_certificate: NewClientCertificate | None = None
     payload: PayloadShape = "device_gateway"
     headers: dict[str, str] = {}
     filter: WebhookFilter = WebhookFilter()
@@ -77,6 +93,7 @@ class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     device_id: str | UnsetType | None = UNSET
     signatures: Signatures | UnsetType = UNSET
     body_hmac: BodySignature | UnsetType = UNSET
+    client_certificate: NewClientCertificate | UnsetType | None = UNSET
     payload: PayloadShape | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
     filter: WebhookFilter | UnsetType = UNSET
@@ -119,6 +136,7 @@ class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
     device_id: str | None = None
     secret: str | UnsetType = UNSET
     public_key: str | None = None
+    client_certificate: ClientCertificateView | None = None
     disabled_reason: str | None = None
     failing_since: datetime | None = None
 
@@ -160,6 +178,14 @@ def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None 
         device_id=endpoint.device,
         secret=secret if secret is not None else UNSET,
         public_key=public_key(endpoint),
+        client_certificate=_certificate_of(endpoint),
         disabled_reason=endpoint.disabled_reason or (state.reason if state is not None and is_disabled else None),
         failing_since=state.failing_since if state is not None else None,
     )
+
+
+def _certificate_of(endpoint: Endpoint) -> ClientCertificateView | None:
+    if endpoint.client_certificate is None:
+        return None
+    about = client_certificates.about(endpoint.client_certificate.certificate)
+    return ClientCertificateView(subject=about.subject, expires_at=about.expires_at)

@@ -12,11 +12,12 @@ from kurir.api.problems import Problem
 from kurir.api.recipients import NotARecipient, jid_of
 from kurir.api.urls import check_url
 from kurir.api.webhooks.endpoint_secrets import EndpointSecrets, check_headers, check_signatures
-from kurir.api.webhooks.schemas import NewWebhook, RotateSecret, WebhookChange, WebhookFilter
+from kurir.api.webhooks.schemas import NewClientCertificate, NewWebhook, RotateSecret, WebhookChange, WebhookFilter
 from kurir.contracts import ids
-from kurir.contracts.records import Endpoint, EndpointState, EventFilter
+from kurir.contracts.records import Endpoint, EndpointState, EventFilter, SealedCertificate
 from kurir.dialects.event_patterns import is_event_pattern
 from kurir.runtime.addresses import AddressGuard
+from kurir.runtime.client_certificates import ClientCertificate
 from kurir.runtime.clock import Clock
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
 from kurir.runtime.secrets import MasterKey
@@ -84,6 +85,7 @@ class Webhooks:
             payload=new.payload,
             headers=secrets.sealed_headers(new.headers, {}),
             body_hmac=new.body_hmac,
+            client_certificate=_sealed(secrets, new.client_certificate),
             secrets=sealed,
             filter=filter,
             max_in_flight=new.max_in_flight,
@@ -118,6 +120,8 @@ class Webhooks:
             given.get("signatures", known.signatures),
             given.get("body_hmac", known.body_hmac),
         )
+        if "client_certificate" in given:
+            given["client_certificate"] = _sealed(secrets, given["client_certificate"])
         if "headers" in given:
             given["headers"] = secrets.sealed_headers(headers, known.headers)
         if given.get("active"):
@@ -196,3 +200,9 @@ class Webhooks:
 def _is_visible(caller: Caller, endpoint: Endpoint) -> bool:
     """A key that is bound to a device sees that device's webhooks alone."""
     return caller.key.device is None or endpoint.device == caller.key.device
+
+
+def _sealed(secrets: EndpointSecrets, given: NewClientCertificate | None) -> SealedCertificate | None:
+    if given is None:
+        return None
+    return secrets.sealed_certificate(ClientCertificate(given.certificate, given.private_key))
