@@ -102,7 +102,10 @@ class SignedPrekey:
 
 @dataclass(eq=False, slots=True)
 class Device:
-    """A linked device. `line` is None while it is offline; `queue` waits for its next login."""
+    """A linked device. `line` is None while it is offline; `queue` waits for its next login.
+
+    `unacknowledged` are messages that were handed over, by their ids; they are handed over again at the next login.
+    """
 
     account: Account
     number: int
@@ -113,6 +116,7 @@ class Device:
     prekeys: OrderedDict[bytes, bytes] = field(default_factory=OrderedDict)
     line: Line | None = None
     queue: deque[Stanza] = field(default_factory=lambda: deque(maxlen=MAX_QUEUED))
+    unacknowledged: OrderedDict[str, Stanza] = field(default_factory=OrderedDict)
     was_welcomed: bool = False
 
     @property

@@ -77,7 +77,7 @@ class Emulator:
             "chatstate": self.moments.chat_state,
             "presence": self.moments.presence,
             "call": self.moments.call,
-            "ack": _take,
+            "ack": self._relay.ack,
             "ib": _take,
         }
         self.front_door = FrontDoor(

@@ -1,6 +1,7 @@
 """Brings stanzas to devices: now, or at their next login."""
 
 import time
+from collections.abc import Sequence
 
 from tests.support.whatsapp_emulator.accounts import Device
 from tests.support.whatsapp_emulator.jid import SERVER
@@ -30,6 +31,7 @@ class Post:
         if line is None or not line.send(stanza):
             return False
         if stanza.tag == "message":
+            device.unacknowledged[stanza.get("id") or ""] = stanza
             self._journal.record(
                 "message.delivered",
                 device=device.name,
@@ -40,9 +42,16 @@ class Post:
             )
         return True
 
+    def acknowledged(self, device: Device, connection: int, ids: Sequence[str]) -> None:
+        """A client has these messages; they are not handed over again."""
+        for message_id in ids:
+            if device.unacknowledged.pop(message_id, None) is not None:
+                self._journal.record("message.acknowledged", device=device.name, connection=connection, id=message_id)
+
     def deliver_queue(self, device: Device) -> None:
         """What waited while the device was offline, announced and concluded as the client expects it."""
-        waiting = list(device.queue)
+        waiting = [*device.unacknowledged.values(), *device.queue]
+        device.unacknowledged.clear()
         device.queue.clear()
         if waiting:
             counts = {

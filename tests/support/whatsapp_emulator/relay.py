@@ -135,11 +135,18 @@ class Relay:
         account = self._directory.find(jid)
         return ("" if account is None else account.phone, jid.device)
 
+    def ack(self, connection: Connection, stanza: Stanza) -> None:
+        """A client took something that is told to nobody else."""
+        if stanza.get("class") == "message":
+            self._post.acknowledged(connection.owner, connection.id, [stanza.get("id") or ""])
+
     # --- receipts ---------------------------------------------------------------------------------------------------
 
     def receipt(self, connection: Connection, stanza: Stanza) -> None:
         """Acknowledge and pass on; a phone that is asked to send a message again does so."""
         device = connection.owner
+        ids = [stanza.get("id") or "", *_listed(stanza)]
+        self._post.acknowledged(device, connection.id, ids)
         to, participant = stanza.jid("to"), stanza.find_jid("participant")
         kind = stanza.get("type")
         acknowledged: dict[str, Value] = {"class": "receipt", "from": to, "id": stanza.get("id"), "type": kind}
@@ -150,7 +157,7 @@ class Relay:
             "receipt.sent",
             device=device.name,
             connection=connection.id,
-            ids=[stanza.get("id"), *_listed(stanza)],
+            ids=ids,
             type=kind or "delivered",
             to=fault.recipient_name(author, account),
         )
