@@ -246,7 +246,7 @@ async def test_a_key_that_is_resumed_while_its_lane_is_being_closed_goes_on_at_o
 
     close_pull = bus.close_pull
 
-    async def close_and_let_the_change_come(pull: Pull | None) -> None:
+    async def close_and_let_the_change_come(pull: Pull) -> None:
         await close_pull(pull)
         consumer.resume("a")
 
