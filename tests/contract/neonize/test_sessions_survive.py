@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from kurir.contracts.content import Text
-from kurir.session_node.engines.engine import NotConnected
+from kurir.contracts.content import MessageKey, Text
+from kurir.session_node.engines.engine import NotConnected, SendOrder
 from tests.contract.engine.worlds import Watched, a_spec
 from tests.contract.neonize.people import VERA, VERA_JID, Person
 from tests.support.conditions import until
@@ -114,6 +114,63 @@ async def test_a_device_without_keys_is_logged_out_and_its_process_lives(
     out = await watched.until_state("logged_out")
     assert out.detail is not None
     assert "not in the store" in out.detail
+    assert await crowd[0].send(VERA_JID, "still here")
+
+
+async def test_two_devices_of_one_number_in_one_process_speak_and_end_each_for_itself(
+    shard: RemoteEngine, crowd: list[Person], whatsapp: EmulatorClient
+) -> None:
+    first, second = Person("twin-1", "628333000097"), Person("twin-2", "628333000097")
+    await first.link(shard, whatsapp)
+    await second.link(shard, whatsapp)
+
+    async def speak(person: Person) -> None:
+        mark = await whatsapp.mark()
+        sent = await person.send(VERA_JID, f"from {person.name}")
+        (entry,) = await whatsapp.until_journal("message.sent", after=mark, id=sent.whatsapp_id)
+        assert entry["device"] == person.device
+
+    for person in (first, second, first):
+        await speak(person)
+    await second.session.close()
+    await whatsapp.until_offline(second.device)
+    await speak(first)
+    await second.open(shard)
+    await speak(second)
+    await speak(first)
+
+
+async def test_whatever_is_asked_of_a_session_that_is_not_connected_ends_no_process(
+    shard: RemoteEngine, crowd: list[Person], whatsapp: EmulatorClient
+) -> None:
+    closed, watched = Person("closed", "628333000096"), Watched()
+    await closed.link(shard, whatsapp)
+    await closed.session.close()
+    pairing = await shard.open(a_spec("still-pairing"), watched)
+    await watched.until_state("qr")
+    group, key = "120363000000000001@g.us", MessageKey(chat=VERA_JID, whatsapp_id="3EB0")
+    for session in (closed.session, pairing):
+        for asking in (
+            session.send(SendOrder(message_id="m", to=VERA_JID, content=Text(text="hello?"))),
+            session.show_online(True),
+            session.show_typing(VERA_JID, "typing"),
+            session.mark_read((key,)),
+            session.check_numbers((VERA,)),
+            session.profile_picture(VERA_JID),
+            session.contacts(),
+            session.groups(),
+            session.group(group),
+            session.create_group("Office", (VERA_JID,)),
+            session.change_members(group, "add", (VERA_JID,)),
+            session.invite_link(group),
+            session.set_subject(group, "Office"),
+            session.set_description(group, "Office"),
+            session.leave_group(group),
+            session.logout(),
+        ):
+            with pytest.raises(NotConnected):
+                await asking
+    await pairing.close()
     assert await crowd[0].send(VERA_JID, "still here")
 
 
