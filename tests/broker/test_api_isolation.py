@@ -35,6 +35,7 @@ def body_for(path: str) -> dict[str, Any] | None:
     bodies: dict[str, dict[str, Any]] = {
         "/devices/{deviceId}": {"name": "mine now"},
         "/webhooks/{webhookId}": {"active": False},
+        "/webhooks/{webhookId}/replays": {"dead": True},
         "/tenants/{tenantId}": {"name": "mine now"},
         "/messages/{messageId}": {"text": "mine now"},
         "/devices/{deviceId}/groups": {"subject": "Office"},
@@ -53,6 +54,7 @@ async def things_of(owner: Client, api: Api, mongo: Mongo) -> dict[str, str]:
     """One of everything, of one tenant."""
     device = await owner.device()
     webhook = await owner.post("/webhooks", json={"url": "https://example.com/hook"})
+    replay = await owner.post(f"/webhooks/{webhook.json()['id']}/replays", json={"dead": True})
     message = ids.uuid7()
     event = MessageQueued(
         id=f"{message}-queued",
@@ -72,6 +74,7 @@ async def things_of(owner: Client, api: Api, mongo: Mongo) -> dict[str, str]:
     return {
         "{deviceId}": device,
         "{webhookId}": webhook.json()["id"],
+        "{replayId}": replay.json()["id"],
         "{messageId}": message,
         "{mediaId}": "file-1",
         "{tenantId}": owner.id,

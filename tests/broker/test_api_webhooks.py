@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kurir.contracts.records import BodyHmac, Endpoint, EndpointState
+from kurir.contracts import deliveries
+from kurir.contracts.records import BodyHmac, Endpoint, EndpointState, Replay
 from kurir.runtime import signing
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.secrets import MasterKey
@@ -215,7 +216,7 @@ async def test_what_is_sent_how_fast_and_how_often_again_is_the_tenants_choice(a
     of_others = {"filter": {"deviceIds": [device, await (await api.tenant()).device()]}}
     refused = await tenant.patch(f"/webhooks/{made['id']}", json=of_others)
     assert (refused.status_code, refused.json()["field"]) == (404, "filter.deviceIds[1]")
-    cleared = {"filter": {}, "maxPerSecond": None, "retrySchedule": None}
+    cleared: dict[str, Any] = {"filter": {}, "maxPerSecond": None, "retrySchedule": None}
     changed = (await tenant.patch(f"/webhooks/{made['id']}", json=cleared)).json()
     assert changed["filter"] == {"deviceIds": [], "chats": [], "direction": None, "fromMe": None}
     assert (changed["maxPerSecond"], changed["retrySchedule"]) == (None, None)
@@ -236,6 +237,55 @@ async def test_the_moment_at_which_a_webhook_begins_or_ends_to_want_order_is_kep
     own = (await tenant.post("/webhooks", json={"url": URL, "inOrder": True})).json()
     endpoint = await stored(api, tenant, own["id"])
     assert endpoint.order_changed_at == endpoint.created_at
+
+
+async def test_a_replay_is_ordered_told_of_and_canceled(api: Api, tenant: Client) -> None:
+    webhook = f"/webhooks/{(await tenant.post('/webhooks', json={'url': URL})).json()['id']}"
+    body = {"since": "2026-11-19T08:30:00Z", "events": ["message.*"], "filter": {"direction": "in"}, "perSecond": 5}
+    answer = await tenant.post(f"{webhook}/replays", json=body)
+    made = answer.json()
+    assert (answer.status_code, made["state"], made["replayed"]) == (202, "waiting", 0)
+    (stored,) = await api.bus.read_from("DELIVERIES", f"kurir.replay.{tenant.id}.>", 1, 10)
+    order = deliveries.decode_replay(stored.data)
+    assert (order.id, order.events, order.filter.direction, order.per_second) == (made["id"], ("message.*",), "in", 5)
+    assert (await tenant.get(f"{webhook}/replays/{made['id']}")).json() == made
+    progress = Replay(
+        id=order.id,
+        tenant=order.tenant,
+        endpoint=order.endpoint,
+        state="running",
+        made_at=order.made_at,
+        at=datetime.now(UTC),
+        replayed=7,
+    )
+    await Registry(api.bus, "replays", Replay).put(key_of(order.tenant, order.endpoint, order.id), progress)
+
+    async def has_come_far() -> bool:
+        return [one["replayed"] for one in (await tenant.get(f"{webhook}/replays")).json()] == [7]
+
+    await until("its progress is shown", has_come_far)
+    assert (await tenant.delete(f"{webhook}/replays/{made['id']}")).status_code == 204
+    assert await api.bus.subjects("DELIVERIES", "kurir.replay.>") == {}, "whoever carries it out sees that it is gone"
+    assert (await tenant.get(f"{webhook}/replays/rp_other")).status_code == 404
+
+
+async def test_a_replay_that_could_not_work_is_refused_and_no_more_than_five_run_at_once(tenant: Client) -> None:
+    webhook = f"/webhooks/{(await tenant.post('/webhooks', json={'url': URL})).json()['id']}"
+    for body, field in (
+        ({}, "since"),
+        ({"dead": True, "eventId": "e1"}, "dead"),
+        ({"dead": True, "until": "2026-11-19T08:30:00Z"}, "until"),
+        ({"since": "2026-11-19T08:30:00Z", "until": "2026-11-19T08:00:00Z"}, "until"),
+        ({"since": "2026-11-19T08:30:00"}, "since"),
+        ({"dead": True, "perSecond": 501}, "perSecond"),
+        ({"dead": True, "events": ["no.such"]}, "events[0]"),
+        ({"dead": True, "filter": {"chats": ["nobody"]}}, "filter.chats[0]"),
+    ):
+        answer = await tenant.post(f"{webhook}/replays", json=body)
+        assert (answer.status_code, answer.json().get("field")) == (400, field), (body, answer.text)
+    for _ in range(5):
+        assert (await tenant.post(f"{webhook}/replays", json={"dead": True})).status_code == 202
+    assert (await tenant.post(f"{webhook}/replays", json={"dead": True})).json()["code"] == "LIMIT_REACHED"
 
 
 async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back(api: Api, tenant: Client) -> None:

@@ -100,6 +100,7 @@ _PARAMETERS = {
     "device": "id of the device",
     "endpoint": "id of the webhook endpoint",
     "delivery": "id of the delivery",
+    "replay": "id of the replay",
     "message": "id of the message",
     "kind": "send-high, send, send-bulk or control",
 }

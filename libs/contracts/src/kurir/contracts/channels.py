@@ -144,6 +144,15 @@ CHANNELS = (
         description="The next attempt of a delivery, scheduled.",
     ),
     Channel(
+        name="delivery.replay",
+        subject="kurir.replay.{tenant}.{endpoint}.{replay}",
+        stream=streams.DELIVERIES,
+        message=deliveries.ReplayOrder,
+        producers=("api",),
+        consumers=("webhook-dispatcher",),
+        description="Deliver again: one event, a range of time, or what was given up.",
+    ),
+    Channel(
         name="delivery.attempt",
         subject="kurir.aud.{tenant}.delivery.attempt",
         stream=streams.AUDIT,

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from kurir.contracts.records import EventFilter
 from kurir.contracts.states import DeliveryOutcome
 
 When = Annotated[datetime, Meta(tz=True)]
@@ -31,6 +32,26 @@ class Delivery(Struct, frozen=True, kw_only=True):
     first_at: When
     message_id: str | None = None
     is_replay: bool = False
+
+
+class ReplayOrder(Struct, frozen=True, kw_only=True):
+    """Deliver again to one endpoint, at `per_second` deliveries: one event, what is dead, or a range of time.
+
+    Exactly one of `event_id`, `dead` and `since` is given. `dead` is what was given up before `made_at`. A range ends
+    at `until`, or `made_at`; the endpoint's own events and filter count there, `events` and `filter` narrow it down.
+    """
+
+    id: str
+    tenant: str
+    endpoint: str
+    made_at: When
+    event_id: str | None = None
+    dead: bool = False
+    since: When | None = None
+    until: When | None = None
+    events: tuple[str, ...] = ("*",)
+    filter: EventFilter = EventFilter()
+    per_second: int = 50
 
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True, tag_field="fact", tag="delivery.attempt"):
@@ -85,12 +106,18 @@ class ConfigurationChanged(Struct, frozen=True, kw_only=True, tag_field="fact", 
 AuditFact = DeliveryAttempt | ConfigurationChanged
 
 _delivery_decoder = msgspec.json.Decoder(Delivery)
+_replay_decoder = msgspec.json.Decoder(ReplayOrder)
 _audit_decoder = msgspec.json.Decoder(AuditFact)
 
 
 def decode(data: bytes) -> Delivery:
     """Decode a delivery. Raises msgspec.ValidationError."""
     return _delivery_decoder.decode(data)
+
+
+def decode_replay(data: bytes) -> ReplayOrder:
+    """Decode the order of a replay. Raises msgspec.ValidationError."""
+    return _replay_decoder.decode(data)
 
 
 def decode_audit(data: bytes) -> AuditFact:

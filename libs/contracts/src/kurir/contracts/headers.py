@@ -21,6 +21,15 @@ MSG_ID: Final = "Nats-Msg-Id"
 EXPECTED_LAST_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
 """Compare and set: the publish is refused (error 10071) unless this is the subject's last sequence."""
 
+EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: Final = "Nats-Expected-Last-Subject-Sequence-Subject"
+"""The subject that is compared, when it is another than the message's own."""
+
+SCHEDULER: Final = "Nats-Scheduler"
+"""The subject of the schedule that this message stands for."""
+
+SCHEDULE_NEXT: Final = "Nats-Schedule-Next"
+"""`purge`: the schedule named by SCHEDULER is over with this message."""
+
 TTL: Final = "Nats-TTL"
 """Seconds after which the server removes this message."""
 

@@ -195,6 +195,25 @@ class EndpointState(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Replay(Struct, frozen=True, kw_only=True):
+    """Bucket `replays`, key `<tenant>.<endpoint>.<id>`: how far a replay has come.
+
+    `replayed` deliveries were made; `skipped` ones were just being tried again anyway. `position` is the sequence in
+    the stream that is read, behind which it goes on.
+    """
+
+    id: str
+    tenant: str
+    endpoint: str
+    state: Literal["running", "done", "canceled", "failed"]
+    made_at: When
+    at: When
+    replayed: int = 0
+    skipped: int = 0
+    position: int = 0
+    reason: str | None = None
+
+
 class Idempotent(Struct, frozen=True, kw_only=True):
     """Bucket `idempotency`, key `<tenant>.<sha256 of the caller's key>`: which message a repeat means.
 

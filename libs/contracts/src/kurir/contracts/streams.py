@@ -95,12 +95,12 @@ EVENTS = StreamSpec(
 )
 DELIVERIES = StreamSpec(
     name="DELIVERIES",
-    subjects=("kurir.dlv.>", "kurir.dlvlane.>", "kurir.dlvretry.>"),
+    subjects=("kurir.dlv.>", "kurir.dlvlane.>", "kurir.dlvretry.>", "kurir.replay.>"),
     retention="workqueue",
     duplicate_window_s=600,
     allow_schedules=True,
     max_consumers=10_000,
-    description="Events on their way to webhooks; retries wait here as schedules",
+    description="Events on their way to webhooks; retries wait here as schedules, and orders of replays",
 )
 DEAD = StreamSpec(
     name="DEAD",
@@ -175,6 +175,7 @@ FANOUT_CONSUMER = "fanout"
 HISTORY_CONSUMER = "history"
 AUDIT_CONSUMER = "audit-writer"
 DUE_CONSUMER = "due"
+REPLAY_CONSUMER = "replay"
 
 CONSUMERS = (
     *(
@@ -224,6 +225,14 @@ CONSUMERS = (
         description="writes attempts and configuration changes to the history database in bulk",
     ),
     ConsumerSpec(
+        stream=DELIVERIES.name,
+        name=REPLAY_CONSUMER,
+        filter_subject="kurir.replay.>",
+        ack_wait_s=30,
+        max_ack_pending=100,
+        description="orders of replays, each carried out by one dispatcher",
+    ),
+    ConsumerSpec(
         stream=LATER.name,
         name=DUE_CONSUMER,
         filter_subject="kurir.due.>",
@@ -246,6 +255,12 @@ KV_BUCKETS = (
         name="endpoint_state",
         writer="webhook-dispatcher",
         description="health of each endpoint: failing since",
+    ),
+    BucketSpec(
+        name="replays",
+        writer="webhook-dispatcher",
+        description="how far each replay has come",
+        ttl_s=30 * DAY_S,
     ),
     BucketSpec(
         name="idempotency",

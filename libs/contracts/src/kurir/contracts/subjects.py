@@ -77,6 +77,15 @@ def delivery_retry(endpoint: str, delivery_id: str) -> str:
     return f"kurir.dlvretry.{endpoint}.{delivery_id}"
 
 
+def replay(tenant: str, endpoint: str, identifier: str) -> str:
+    """Where the order of a replay waits until it is carried out. To delete it is to cancel."""
+    return f"kurir.replay.{tenant}.{endpoint}.{identifier}"
+
+
+def replays_of_endpoint(tenant: str, endpoint: str) -> str:
+    return f"kurir.replay.{tenant}.{endpoint}.*"
+
+
 def dead(origin: str, tenant: str, key: str) -> str:
     """Where a message that was given up is kept; `origin` is the stream's name in lower case."""
     return f"kurir.dead.{origin}.{tenant}.{key}"
@@ -186,4 +195,4 @@ def family(subject: str) -> str:
         # Only commands and events keep more than one token behind the ids, and both sets of names are closed.
         tail = ".".join(parts[start:]) if area in {"cmd", "evt", "rpc"} else ".".join(parts[start : start + 1])
         return f"{area}.*.{tail}"
-    return f"{area}.*" if area in {"lane", "dlv", "dlvlane", "dlvretry"} else "other"
+    return f"{area}.*" if area in {"lane", "dlv", "dlvlane", "dlvretry", "replay"} else "other"

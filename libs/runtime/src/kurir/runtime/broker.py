@@ -10,7 +10,9 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
+from nats.js.errors import APIError
 
 from kurir.runtime.bus_errors import (
     BacklogFull,
@@ -178,6 +180,15 @@ class Bus:
     async def subjects(self, stream: str, subjects: str, *, timeout_s: float = API_TIMEOUT_S) -> dict[str, int]:
         """Every stored subject matching `subjects` (wildcards) and its number of messages."""
         return await self._direct_get.subjects(stream, subjects, timeout_s)
+
+    async def delete_message(self, stream: str, seq: int) -> None:
+        """Delete one stored message, whether it is still there or not. Raises BrokerUnavailable."""
+        try:
+            await self.js.delete_msg(stream, seq)
+        except APIError:
+            return  # it is gone already
+        except NatsError as error:
+            raise BrokerUnavailable(str(error) or repr(error), outcome_unknown=True) from error
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         """Ask whoever listens on `subject` and return the answer's payload.

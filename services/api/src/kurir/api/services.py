@@ -22,8 +22,9 @@ from kurir.api.questions import Questions
 from kurir.api.rate_limit import SendLimit
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants.service import Tenants
+from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.service import Webhooks
-from kurir.contracts.records import ApiKey, Device, Endpoint, EndpointState, Session, Tenant
+from kurir.contracts.records import ApiKey, Device, Endpoint, EndpointState, Replay, Session, Tenant
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.broker import Bus
@@ -42,6 +43,7 @@ class Services(Struct, frozen=True):
     devices: Devices
     messages: Messages
     webhooks: Webhooks
+    replays: WebhookReplays
     tenants: Tenants
     media: MediaStore
     feed: DeviceFeed
@@ -70,7 +72,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     sessions = Registry(bus, "sessions", Session)
     endpoints = Registry(bus, "endpoints", Endpoint)
     endpoint_states = Registry(bus, "endpoint_state", EndpointState)
-    for registry in (tenants, keys, devices, sessions, endpoints, endpoint_states):
+    replay_progress = Registry(bus, "replays", Replay)
+    for registry in (tenants, keys, devices, sessions, endpoints, endpoint_states, replay_progress):
         await registry.start()
         life.on_stop(f"registry {registry.bucket}", registry.stop)
         life.health.ready_when(registry.bucket, lambda registry=registry: registry.is_current)  # type: ignore[misc]
@@ -92,6 +95,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     device_service = Devices(
         questions, life.clock, dispatch, changes, devices, sessions, proxies, settings.default_engine
     )
+    webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
     return Services(
         authenticator=authenticator,
         devices=device_service,
@@ -103,7 +107,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
             idempotency,
             MessageHistory(mongo),
         ),
-        webhooks=Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard),
+        webhooks=webhooks,
+        replays=WebhookReplays(bus, life.clock, changes, webhooks, replay_progress),
         tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
         feed=feed,

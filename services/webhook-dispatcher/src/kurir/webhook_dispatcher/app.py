@@ -23,6 +23,7 @@ from kurir.webhook_dispatcher.in_order import InOrder
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.payloads import Payloads
 from kurir.webhook_dispatcher.rates import Rates
+from kurir.webhook_dispatcher.replays import Replays
 from kurir.webhook_dispatcher.request import USER_AGENT
 from kurir.webhook_dispatcher.settings import DispatcherSettings
 from kurir.webhook_dispatcher.workers import DeliveryWorkers
@@ -122,6 +123,10 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     in_order = InOrder(bus, endpoints, delivering, life.clock)
     await life.start("in order", in_order)
     life.metrics.gauge_from("kurir_webhook_lines", "Endpoints that get their events in order", lambda: in_order.lines)
+
+    replays = Replays(bus, mongo, endpoints, life.clock)
+    await life.start("replays", replays)
+    life.metrics.gauge_from("kurir_webhook_replays", "Replays that are carried out here", lambda: replays.running)
 
     fanout = FanOut(
         bus,

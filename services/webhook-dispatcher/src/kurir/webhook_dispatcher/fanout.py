@@ -48,9 +48,10 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
     ]
     if not interested:
         return []
-    head = head_of(message, subject)
+    head = head_of(message.data, subject)
     traceparent = message.header(TRACEPARENT)
-    deliveries = [delivery_of(message, head, endpoint) for endpoint in interested]
+    body, seq, at = message.data, message.stream_seq, message.published_at
+    deliveries = [delivery_of(head, body, seq, at, endpoint) for endpoint in interested]
     return [
         Outgoing(
             subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
@@ -62,10 +63,10 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
     ]
 
 
-def head_of(message: Incoming, subject: subjects.EventSubject) -> events.EventHead:
+def head_of(body: bytes, subject: subjects.EventSubject) -> events.EventHead:
     """The head of an event. Raises Rejected for what is no event, or says that it is another tenant's."""
     try:
-        head = events.decode_head(message.data)
+        head = events.decode_head(body)
     except msgspec.DecodeError as error:
         raise Rejected("VALIDATION_ERROR", str(error)) from error
     if (head.tenant, head.device, head.type) != subject:
@@ -75,8 +76,10 @@ def head_of(message: Incoming, subject: subjects.EventSubject) -> events.EventHe
     return head
 
 
-def delivery_of(message: Incoming, head: events.EventHead, endpoint: Endpoint) -> Delivery:
-    """The first attempt of one event at one endpoint."""
+def delivery_of(
+    head: events.EventHead, body: bytes, stream_seq: int, published_at: float, endpoint: Endpoint
+) -> Delivery:
+    """The first attempt of one event at one endpoint. `published_at` is in Unix seconds."""
     return Delivery(
         id=ids.delivery_id(head.id, endpoint.id),
         tenant=head.tenant,
@@ -84,9 +87,9 @@ def delivery_of(message: Incoming, head: events.EventHead, endpoint: Endpoint) -
         endpoint=endpoint.id,
         event_id=head.id,
         event_type=head.type,
-        event=msgspec.Raw(message.data),
-        stream_seq=message.stream_seq,
-        first_at=datetime.fromtimestamp(message.published_at, UTC),
+        event=msgspec.Raw(body),
+        stream_seq=stream_seq,
+        first_at=datetime.fromtimestamp(published_at, UTC),
         message_id=head.message_id,
     )
 

@@ -8,17 +8,14 @@ noticed after ack_wait; its event comes again, to another.
 
 import asyncio
 import contextlib
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Final
-
-from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
 
 from kurir.contracts import streams, subjects
 from kurir.contracts.events import EVENT_TYPES
 from kurir.contracts.records import Endpoint
 from kurir.dialects.event_patterns import wants_type
+from kurir.runtime import consumers
 from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError, Pull
 from kurir.runtime.clock import Clock
 from kurir.runtime.done_messages import DoneMessages
@@ -118,9 +115,9 @@ class _Line:
         """Until the endpoint is gone, or has left the order and nothing from before is left."""
         while not self._is_stopping.is_set():
             try:
-                if await self._open_consumer() is None or await self._follow():
+                if not await self._open_consumer() or await self._follow():
                     return
-            except (NatsError, PublishError, ConsumerGone) as error:
+            except (PublishError, ConsumerGone) as error:
                 log.warning("in_order.interrupted", endpoint=self._identifier, error=repr(error))
                 await self._pause(AGAIN_S)
             except Exception:
@@ -131,33 +128,21 @@ class _Line:
     def _endpoint(self) -> Endpoint | None:
         return self._endpoints.known(self._tenant, self._identifier)
 
-    async def _open_consumer(self) -> Endpoint | None:
-        """Make the consumer, or tell it what is wanted now; None when there is nothing to work."""
+    async def _open_consumer(self) -> bool:
+        """Make the consumer, or tell it what is wanted now; False when there is nothing to work."""
         endpoint = self._endpoint
         if endpoint is None:
-            await self._delete_consumer()
-            return None
-        try:
-            config = (await self._bus.js.consumer_info(streams.EVENTS.name, self._consumer)).config
-        except NotFoundError:
-            if not endpoint.in_order:
-                return None
-            config = ConsumerConfig(
-                durable_name=self._consumer,
-                deliver_policy=DeliverPolicy.BY_START_TIME,
-                opt_start_time=(endpoint.order_changed_at or endpoint.created_at).astimezone(UTC),
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=streams.IN_ORDER_ACK_WAIT_S,
-                max_ack_pending=1,
-                inactive_threshold=streams.EVENTS.max_age_s,  # its endpoint was deleted while nobody was there
-            )
-        config.filter_subjects = _filters(endpoint)
-        await self._bus.js.add_consumer(streams.EVENTS.name, config)
-        return endpoint
-
-    async def _delete_consumer(self) -> None:
-        with contextlib.suppress(NotFoundError):
-            await self._bus.js.delete_consumer(streams.EVENTS.name, self._consumer)
+            await consumers.delete(self._bus, streams.EVENTS.name, self._consumer)
+            return False
+        return await consumers.open_one_by_one(
+            self._bus,
+            streams.EVENTS.name,
+            self._consumer,
+            _filters(endpoint),
+            since=(endpoint.order_changed_at or endpoint.created_at) if endpoint.in_order else None,
+            ack_wait_s=streams.IN_ORDER_ACK_WAIT_S,
+            idle_s=streams.EVENTS.max_age_s,  # its endpoint was deleted while nobody was there
+        )
 
     async def _follow(self) -> bool:
         """Work what comes; True when that was all there will be, False when the consumer has to be told of a change."""
@@ -179,7 +164,7 @@ class _Line:
         finally:
             self._pull = None
             await self._bus.close_pull(pull)
-        await self._delete_consumer()
+        await consumers.delete(self._bus, streams.EVENTS.name, self._consumer)
         return True
 
     def _has_changed_over(self, endpoint: Endpoint, batch: list[Incoming]) -> bool:
@@ -204,7 +189,8 @@ class _Line:
             return
         if asks_for_body(endpoint.filter) and not passes(endpoint.filter, subject.type, message.data):
             return
-        delivery = delivery_of(message, head_of(message, subject), endpoint)
+        head = head_of(message.data, subject)
+        delivery = delivery_of(head, message.data, message.stream_seq, message.published_at, endpoint)
         if message.delivered > 1:
             delivery, ended = await self._delivering.resumed(delivery)
             if ended is not None:

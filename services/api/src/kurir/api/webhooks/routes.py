@@ -6,7 +6,17 @@ from litestar.params import FromPath, JSONBody
 
 from kurir.api.auth import Caller
 from kurir.api.webhooks.endpoint_secrets import public_key
-from kurir.api.webhooks.schemas import NewSecret, NewWebhook, RotateSecret, WebhookChange, WebhookView, view_of
+from kurir.api.webhooks.replays import WebhookReplays
+from kurir.api.webhooks.schemas import (
+    NewReplay,
+    NewSecret,
+    NewWebhook,
+    ReplayView,
+    RotateSecret,
+    WebhookChange,
+    WebhookView,
+    view_of,
+)
 from kurir.api.webhooks.service import Webhooks
 
 
@@ -68,7 +78,61 @@ async def rotate_webhook_secret(
     return NewSecret(id=endpoint.id, secret=secret, public_key=public_key(endpoint), previous_valid_until=until)
 
 
-routes = (list_webhooks, create_webhook, show_webhook, change_webhook, delete_webhook, rotate_webhook_secret)
+@post("/{webhook_id:str}/replays", status_code=202)
+async def replay_webhook(
+    webhook_id: FromPath[str],
+    data: JSONBody[NewReplay],
+    caller: NamedDependency[Caller],
+    replays: NamedDependency[WebhookReplays],
+) -> ReplayView:
+    """Deliver again: one event, what was given up, or a range of time.
+
+    Replays have the same `webhook-id` as before and the header `X-Webhook-Replay: true`."""
+    return await replays.order(caller, webhook_id, data)
+
+
+@get("/{webhook_id:str}/replays")
+async def list_webhook_replays(
+    webhook_id: FromPath[str], caller: NamedDependency[Caller], replays: NamedDependency[WebhookReplays]
+) -> list[ReplayView]:
+    """The replays of the last 30 days and those under way, newest first."""
+    return await replays.all(caller, webhook_id)
+
+
+@get("/{webhook_id:str}/replays/{replay_id:str}")
+async def show_webhook_replay(
+    webhook_id: FromPath[str],
+    replay_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    replays: NamedDependency[WebhookReplays],
+) -> ReplayView:
+    """One replay and how far it has come."""
+    return await replays.show(caller, webhook_id, replay_id)
+
+
+@delete("/{webhook_id:str}/replays/{replay_id:str}")
+async def cancel_webhook_replay(
+    webhook_id: FromPath[str],
+    replay_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    replays: NamedDependency[WebhookReplays],
+) -> None:
+    """Stop a replay. What it has delivered stays delivered."""
+    await replays.cancel(caller, webhook_id, replay_id)
+
+
+routes = (
+    list_webhooks,
+    create_webhook,
+    show_webhook,
+    change_webhook,
+    delete_webhook,
+    rotate_webhook_secret,
+    replay_webhook,
+    list_webhook_replays,
+    show_webhook_replay,
+    cancel_webhook_replay,
+)
 
 
 def router() -> Router:

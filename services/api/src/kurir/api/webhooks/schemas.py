@@ -22,6 +22,7 @@ PerSecond = Annotated[int, Meta(ge=1, le=1000)]
 RetryDelay = Annotated[float, Meta(ge=0, le=7 * 24 * 3600)]
 RetrySchedule = Annotated[tuple[RetryDelay, ...], Meta(max_length=30)]
 HeadTimeout = Annotated[int, Meta(ge=1, le=7 * 24 * 3600)]
+Moment = Annotated[datetime, Meta(tz=True)]
 DeviceIds = Annotated[tuple[str, ...], Meta(max_length=100)]
 Chats = Annotated[tuple[Annotated[str, Meta(min_length=5, max_length=64)], ...], Meta(max_length=100)]
 
@@ -103,6 +104,33 @@ class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     in_order: bool | UnsetType = UNSET
     head_timeout: HeadTimeout | UnsetType = UNSET
     active: bool | UnsetType = UNSET
+
+
+class NewReplay(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What to deliver again: one event by its `eventId`, everything that was given up (`dead`), or what happened from
+    `since` to `until`, absent meaning now, as far back as seven days. Of a range, what the webhook's own `events` and
+    `filter` let through is delivered; those given here narrow it down. At most `perSecond` deliveries in a second."""
+
+    event_id: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    dead: bool = False
+    since: Moment | None = None
+    until: Moment | None = None
+    events: Events = ("*",)
+    filter: WebhookFilter | None = None
+    per_second: Annotated[int, Meta(ge=1, le=500)] = 50
+
+
+class ReplayView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A replay and how far it has come. `replayed` deliveries were made, which says nothing of how they ended;
+    `skipped` ones were just being tried again by themselves."""
+
+    id: str
+    state: Literal["waiting", "running", "done", "canceled", "failed"]
+    created_at: datetime
+    updated_at: datetime
+    replayed: int = 0
+    skipped: int = 0
+    reason: str | None = None
 
 
 class RotateSecret(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -68,7 +68,7 @@ class Webhooks:
         signatures = check_signatures(new.signatures, new.secret)
         check_headers(new.headers, signatures, new.body_hmac)
         await self._check(caller, new.url, new.events, device)
-        filter = self._filter(caller, new.filter)
+        filter = self.filter(caller, new.filter)
         now = self._clock.now()
         identifier = ids.short_id("wh_")
         secrets = EndpointSecrets(self._master_key, caller.tenant.id, identifier)
@@ -105,7 +105,7 @@ class Webhooks:
         if "device_id" in given:
             given["device"] = given.pop("device_id") or caller.key.device
         if "filter" in given:
-            given["filter"] = self._filter(caller, given["filter"])
+            given["filter"] = self.filter(caller, given["filter"])
         for name, kept_as in _KEPT_AS.items():
             if name in given:
                 given[kept_as] = given.pop(name)
@@ -152,9 +152,7 @@ class Webhooks:
         return endpoint, secret, now + overlap
 
     async def _check(self, caller: Caller, url: str, events: tuple[str, ...], device: str | None) -> None:
-        for index, pattern in enumerate(events):
-            if not is_event_pattern(pattern):
-                raise Problem("VALIDATION_ERROR", f"There is no event {pattern!r}.", field=f"events[{index}]")
+        self.check_events(events)
         if device is not None:
             try:
                 self._devices.get(caller, device)
@@ -162,7 +160,13 @@ class Webhooks:
                 raise Problem(problem.code, field="deviceId") from None
         await check_url(url, self._guard)
 
-    def _filter(self, caller: Caller, wanted: WebhookFilter) -> EventFilter:
+    def check_events(self, patterns: tuple[str, ...]) -> None:
+        """Raise Problem for one that no event can match."""
+        for index, pattern in enumerate(patterns):
+            if not is_event_pattern(pattern):
+                raise Problem("VALIDATION_ERROR", f"There is no event {pattern!r}.", field=f"events[{index}]")
+
+    def filter(self, caller: Caller, wanted: WebhookFilter) -> EventFilter:
         """The filter as it is kept: chats in the form that events have. Raises Problem about a field."""
         for index, device in enumerate(wanted.device_ids):
             try:

@@ -1,0 +1,238 @@
+"""Delivering again what somebody asked for: one event, a range of time, or what was given up.
+
+An order is a message that waits in DELIVERIES until it is carried out, by one dispatcher at a time; one that dies is
+followed by another, which goes on where the record in `replays` says. A delivery keeps its event's id and says that it
+is a replay. One whose next attempt is scheduled takes that attempt's place, in one step with the server's clock: it is
+never sent by both.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from kurir.contracts import deliveries, events, headers, ids, streams, subjects
+from kurir.contracts.deliveries import Delivery, ReplayOrder
+from kurir.contracts.records import Endpoint, Replay
+from kurir.dialects.event_patterns import wants_type
+from kurir.runtime.broker import Bus, Incoming, Pull, WrongSequence
+from kurir.runtime.clock import Clock
+from kurir.runtime.logs import get
+from kurir.runtime.mongo import Mongo, MongoError
+from kurir.runtime.partitions import partition_of
+from kurir.runtime.registry import Registry, key_of
+from kurir.runtime.settlement import Rejected, Retry, settle
+from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.fanout import delivery_of, head_of
+from kurir.webhook_dispatcher.matching import passes, wants
+
+log = get("kurir.replays")
+
+AT_ONCE: Final = 16  # replays in one process
+PAGE: Final = 100
+LOOK_EVERY_S: Final = 1.0  # how far it has come is told, and whether it is still wanted is asked
+HISTORY_AGAIN_S: Final = 5.0
+
+Found = AsyncIterator[tuple[int, Delivery | None]]
+"""Positions that were read, in order, and what is to be delivered of them."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class Replays:
+    """Carries out orders from `start` to `stop`. Start it after `endpoints`."""
+
+    def __init__(self, bus: Bus, mongo: Mongo, endpoints: Endpoints, clock: Clock) -> None:
+        self._bus = bus
+        self._mongo = mongo
+        self._endpoints = endpoints
+        self._clock = clock
+        self._progress = Registry(bus, "replays", Replay)
+        self._pull: Pull | None = None
+        self._running: set[asyncio.Task[object]] = set()
+        self._taking: asyncio.Task[None] | None = None
+        self._is_stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        await self._progress.start()
+        self._pull = await self._bus.open_pull(
+            streams.DELIVERIES.name,
+            streams.REPLAY_CONSUMER,
+            max_outstanding=AT_ONCE,
+            room=lambda: AT_ONCE - len(self._running),
+        )
+        self._taking = asyncio.create_task(self._take(self._pull), name="replays")
+
+    async def stop(self) -> None:
+        """Give back what is under way; another dispatcher goes on with it."""
+        self._is_stopping.set()
+        if self._pull is not None and self._taking is not None:
+            await self._bus.close_pull(self._pull)
+            await asyncio.gather(self._taking, *self._running, return_exceptions=True)
+        await self._progress.stop()
+
+    @property
+    def running(self) -> int:
+        """Replays that this process carries out."""
+        return len(self._running)
+
+    async def _take(self, pull: Pull) -> None:
+        async for batch in pull:
+            for message in batch:
+                task: asyncio.Task[object] = asyncio.create_task(settle(self._bus, message, self._carry_out))
+                self._running.add(task)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._running.discard(task)
+        if self._pull is not None:
+            self._pull.ask_more()
+
+    async def _carry_out(self, message: Incoming) -> None:
+        order = deliveries.decode_replay(message.data)
+        key = key_of(order.tenant, order.endpoint, order.id)
+        known = await self._progress.fetch(key)
+        replay = known.value if known is not None else _begun(order)
+        log.info("replay.begun", tenant=order.tenant, endpoint=order.endpoint, replay=order.id, again=known is not None)
+        endpoint = await self._endpoints.find(order.tenant, order.endpoint)
+        if endpoint is None:
+            replay = replace(replay, state="failed", reason="The webhook was deleted.")
+        else:
+            look_at = 0.0
+            async for position, delivery in self._found(order, endpoint, replay.position):
+                if self._clock.monotonic() >= look_at:
+                    look_at = self._clock.monotonic() + LOOK_EVERY_S
+                    message.in_progress()
+                    if await self._bus.last_by_subject(streams.DELIVERIES.name, message.subject) is None:
+                        replay = replace(replay, state="canceled")
+                        break
+                    await self._progress.put(key, replace(replay, at=self._clock.now()))
+                if delivery is not None:
+                    replay = await self._replayed(order, replay, delivery, position)
+                replay = replace(replay, position=position)
+            if replay.state == "running":
+                replay = _ended(order, replay)
+        await self._progress.put(key, replace(replay, at=self._clock.now()))
+        log.info("replay.ended", state=replay.state, replay=order.id, replayed=replay.replayed, skipped=replay.skipped)
+
+    async def _replayed(self, order: ReplayOrder, replay: Replay, delivery: Delivery, position: int) -> Replay:
+        """Deliver once more, no faster than the order says."""
+        if await self._deliver(order, delivery):
+            replay = replace(replay, replayed=replay.replayed + 1)
+        else:
+            replay = replace(replay, skipped=replay.skipped + 1)
+        if order.dead:
+            await self._bus.delete_message(streams.DEAD.name, position)
+        await self._pause(1 / order.per_second)
+        if self._is_stopping.is_set():
+            raise Retry(0.0, "the dispatcher ends")
+        return replay
+
+    async def _deliver(self, order: ReplayOrder, delivery: Delivery) -> bool:
+        """False when its own next attempt is being made at this very moment."""
+        generation = round(order.made_at.timestamp() * 1000)
+        again = replace(delivery, attempt=1, generation=generation, is_replay=True)
+        retry = subjects.delivery_retry(delivery.endpoint, delivery.id)
+        scheduled = await self._bus.last_by_subject(streams.DELIVERIES.name, retry)
+        in_its_place = None
+        if scheduled is not None:
+            in_its_place = {
+                headers.SCHEDULER: retry,
+                headers.SCHEDULE_NEXT: "purge",
+                headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(scheduled.seq),
+                headers.EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: retry,
+            }
+        try:
+            await self._bus.publish(
+                subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
+                _encoder.encode(again),
+                msg_id=ids.attempt_id(again.id, again.generation, again.attempt),
+                headers=in_its_place,
+            )
+        except WrongSequence:
+            return False
+        return True
+
+    # --- what is to be delivered ------------------------------------------------------------------------------
+
+    def _found(self, order: ReplayOrder, endpoint: Endpoint, position: int) -> Found:
+        if order.event_id is not None:
+            return self._one_event(order.event_id, endpoint)
+        return self._dead(order, position) if order.dead else self._range(order, endpoint, position)
+
+    async def _one_event(self, event_id: str, endpoint: Endpoint) -> Found:
+        try:
+            found = await self._mongo.find_one("events", {"_id": event_id})
+        except MongoError as error:
+            raise Retry(HISTORY_AGAIN_S, str(error)) from error
+        if found is None or found["tenant"] != endpoint.tenant or endpoint.device not in (None, found["device"]):
+            return
+        body, stream_seq = found["body"].encode(), int(found["stream_seq"])
+        head = events.decode_head(body)
+        yield stream_seq, delivery_of(head, body, stream_seq, head.at.timestamp(), endpoint)
+
+    async def _range(self, order: ReplayOrder, endpoint: Endpoint, position: int) -> Found:
+        assert order.since is not None
+        until = (order.until or order.made_at).timestamp()
+        subject = subjects.events_of_device(order.tenant, endpoint.device or "*")
+        since: float | None = order.since.timestamp() if not position else None
+        while True:
+            stored = await self._bus.read_from(streams.EVENTS.name, subject, position + 1, PAGE, since=since)
+            within = [one for one in stored if one.published_at <= until]
+            for one in within:
+                named = subjects.parse_event(one.subject)
+                is_wanted = (
+                    wants(endpoint, named.device, named.type)
+                    and wants_type(order.events, named.type)
+                    and (not order.filter.devices or named.device in order.filter.devices)
+                    and all(passes(filter, named.type, one.data) for filter in (endpoint.filter, order.filter))
+                )
+                delivery = None
+                if is_wanted:
+                    with contextlib.suppress(Rejected):  # it is no event, and was given up when it came
+                        head = head_of(one.data, named)
+                        delivery = delivery_of(head, one.data, one.seq, one.published_at, endpoint)
+                yield one.seq, delivery
+            if len(within) < PAGE:
+                return
+            position, since = within[-1].seq, None
+
+    async def _dead(self, order: ReplayOrder, position: int) -> Found:
+        """What was given up before the order was made: what is given up again is for another order."""
+        subject = subjects.dead("deliveries", order.tenant, order.endpoint)
+        made_at = order.made_at.timestamp()
+        while True:
+            stored = await self._bus.read_from(streams.DEAD.name, subject, position + 1, PAGE)
+            within = [one for one in stored if one.published_at <= made_at]
+            for one in within:
+                delivery = None
+                with contextlib.suppress(msgspec.DecodeError):
+                    delivery = deliveries.decode(one.data)
+                yield one.seq, delivery
+            if len(within) < PAGE:
+                return
+            position = within[-1].seq
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_stopping.wait(), seconds)
+
+
+def _ended(order: ReplayOrder, replay: Replay) -> Replay:
+    if order.event_id is not None and not replay.replayed + replay.skipped:
+        return replace(replay, state="failed", reason="There is no such event that this webhook may hear.")
+    return replace(replay, state="done")
+
+
+def _begun(order: ReplayOrder) -> Replay:
+    return Replay(
+        id=order.id,
+        tenant=order.tenant,
+        endpoint=order.endpoint,
+        state="running",
+        made_at=order.made_at,
+        at=order.made_at,
+    )

@@ -1,0 +1,170 @@
+"""What was delivered, or given up, is delivered again when somebody asks: under the same id, and called a replay."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from kurir.contracts import ids, streams, subjects
+from kurir.contracts.deliveries import ReplayOrder
+from kurir.contracts.records import Endpoint, EventFilter, Replay
+from kurir.runtime import keyvalue
+from tests.support.conditions import until
+from tests.support.dispatcher import Stage, a_message
+from tests.support.mongo_server import MongoServer
+from tests.support.nats_server import NatsServer
+from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
+
+
+@pytest.fixture
+async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
+    async with Stage(nats_server) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver() as receiver:
+        yield receiver
+
+
+async def order(stage: Stage, endpoint: Endpoint, **what: Any) -> ReplayOrder:
+    """Give the order of a replay, as the api would."""
+    made = ReplayOrder(
+        **{"id": ids.short_id("rp_"), "tenant": "t1", "endpoint": endpoint.id, "made_at": datetime.now(UTC), **what}
+    )
+    subject = subjects.replay(made.tenant, made.endpoint, made.id)
+    await stage.bus.publish(subject, msgspec.json.encode(made), msg_id=made.id)
+    return made
+
+
+async def ended(stage: Stage, order: ReplayOrder, within_s: float = 20.0) -> Replay:
+    """The record of a replay, once it has ended."""
+    found: list[Replay] = []
+
+    async def is_over() -> bool:
+        stored = await keyvalue.read(stage.bus, "replays", f"t1.{order.endpoint}.{order.id}")
+        found[:] = [msgspec.json.decode(stored.data, type=Replay)] if stored is not None else []
+        return bool(found) and found[0].state != "running"
+
+    await until("the replay has ended", is_over, within_s=within_s, seen=lambda: found)
+    return found[0]
+
+
+def replays_in(receiver: WebhookReceiver) -> list[Received]:
+    return [request for request in receiver.received if request.header("X-Webhook-Replay") == "true"]
+
+
+async def test_a_range_of_time_is_delivered_again_as_far_as_the_filters_let_it_through(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    other = await stage.endpoint(receiver.url("/other"))
+    async with stage.dispatcher():
+        before = [(await stage.say(a_message())).id for _ in range(3)]
+        await receiver.wait_for(6)
+        since = datetime.now(UTC)
+        within = [(await stage.say(a_message())).id for _ in range(3)]
+        mine = await stage.say(a_message(from_me=True))
+        await receiver.wait_for(14)
+        made = await order(stage, endpoint, since=since, filter=EventFilter(from_me=False), per_second=500)
+        replay = await ended(stage, made)
+        await receiver.wait_for(17)
+        everything = await order(stage, endpoint, since=since - timedelta(hours=1), until=since, per_second=500)
+        assert (await ended(stage, everything)).replayed == 3
+        await receiver.wait_for(20)
+        await stage.nothing_waits()
+    assert (replay.state, replay.replayed, replay.skipped) == ("done", 3, 0)
+    again = [request.header("webhook-id") for request in replays_in(receiver)]
+    assert sorted(str(one) for one in again) == sorted(within + before)
+    assert mine.id not in again
+    assert {request.path for request in replays_in(receiver)} == {"/hook"}, f"nothing for {other.id}"
+
+
+async def test_everything_dead_of_an_endpoint_is_delivered_again_and_dead_no_more(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", Reply(500))
+    async with stage.dispatcher(retry_schedule="", circuit_threshold=100):
+        events = {(await stage.say(a_message())).id for _ in range(5)}
+        await stage.attempts_until(5)
+        await stage.nothing_waits()
+        assert len(await stage.dead()) == 5
+        receiver.on("/hook", Reply(204))
+        replay = await ended(stage, await order(stage, endpoint, dead=True, per_second=500))
+        attempts = await stage.attempts_until(10)
+        await stage.nothing_waits()
+        assert await stage.dead() == []
+        repeated = await ended(stage, await order(stage, endpoint, dead=True))
+    assert (replay.state, replay.replayed) == ("done", 5)
+    assert {one.event_id for one in attempts if one.outcome == "delivered" and one.is_replay} == events
+    assert (repeated.state, repeated.replayed) == ("done", 0)
+
+
+async def test_one_event_is_found_in_the_history_and_delivered_again(
+    nats_server: NatsServer, mongo_server: MongoServer, receiver: WebhookReceiver
+) -> None:
+    async with Stage(nats_server, mongo_server.url) as stage:
+        endpoint = await stage.endpoint(receiver.url("/hook"))
+        foreign = await stage.endpoint(receiver.url("/foreign"), device="d2")
+        async with stage.dispatcher():
+            event = await stage.say(a_message())
+            await receiver.wait_for(1)
+
+            async def is_written() -> bool:
+                return (await ended(stage, await order(stage, endpoint, event_id=event.id))).state == "done"
+
+            await until("the event is in the history", is_written)
+            await receiver.wait_for(2)
+            refused = await ended(stage, await order(stage, foreign, event_id=event.id))
+            await stage.nothing_waits()
+    first, second = receiver.received
+    assert (second.header("webhook-id"), second.body) == (first.header("webhook-id"), first.body)
+    assert (first.header("X-Webhook-Replay"), second.header("X-Webhook-Replay")) == (None, "true")
+    assert (refused.state, refused.replayed) == ("failed", 0)
+
+
+async def test_a_replay_takes_the_place_of_the_retry_that_was_scheduled(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    since = datetime.now(UTC)
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", Reply(500), Reply(204))
+    async with stage.dispatcher(retry_schedule="3600"):
+        event = await stage.say(a_message())
+        await stage.attempts_until(1)
+        assert await stage.waiting() == 1
+        replay = await ended(stage, await order(stage, endpoint, since=since))
+        await receiver.wait_for(2)
+        await stage.nothing_waits()
+    assert (replay.replayed, replay.skipped) == (1, 0)
+    assert [request.header("webhook-id") for request in receiver.received] == [event.id, event.id]
+
+
+async def test_another_dispatcher_goes_on_with_a_replay_and_a_canceled_one_stops(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    since = datetime.now(UTC)
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    async with stage.dispatcher():
+        events = {(await stage.say(a_message())).id for _ in range(60)}
+        await receiver.wait_for(60)
+        made = await order(stage, endpoint, since=since, per_second=20)
+        await until("some are replayed", lambda: len(replays_in(receiver)) >= 5)
+    assert len(replays_in(receiver)) < 60
+    async with stage.dispatcher():
+        replay = await ended(stage, made)
+        assert {request.header("webhook-id") for request in replays_in(receiver)} == events
+        assert len(replays_in(receiver)) <= 61, "what was done before is not done again"
+        canceled = await order(stage, endpoint, since=since, per_second=1)
+        await receiver.wait_for(len(receiver.received) + 1)
+        await stage.bus.js.purge_stream(
+            streams.DELIVERIES.name, subject=subjects.replay("t1", endpoint.id, canceled.id)
+        )
+        stopped = await ended(stage, canceled)
+    assert (replay.state, stopped.state) == ("done", "canceled")
+    assert replay.replayed >= 60
+    assert stopped.replayed < 10
