@@ -18,12 +18,11 @@ from typing import cast
 
 import httpx
 import msgspec
-import nats
 import uvloop
-from nats.aio.msg import Msg
 
 from benchmarks.accept import TEXT, operator_key
 from benchmarks.bare import Bare, bare_neonize
+from benchmarks.feed import stored
 from benchmarks.figures import Figure, in_turns, show
 from benchmarks.floors import Rate
 from benchmarks.load import answer_length, request
@@ -39,19 +38,22 @@ from benchmarks.whatsapp import (
     put_store,
     world_of,
 )
-from kurir.contracts import subjects
+from kurir.contracts import streams, subjects
 from kurir.contracts.records import Session
 from kurir.runtime import keyvalue, topology
 from kurir.runtime.broker import Bus
 from kurir.runtime.secrets import new_master_key
 from tests.support.server_process import free_port
 
-UNDER_WAY = 24  # more than 32 would open a lane, which is for devices that are behind
+UNDER_WAY = 30  # more than 32 would open a lane, which is for devices that are behind
 SECONDS = 6.0
 WARM_UP_S = 1.5
 ROUNDS = 3
 CONNECTED_WITHIN_S = 30.0
 CONNECTIONS = 4
+LOOK_S = 0.01
+DRAINED_WITHIN_S = 30.0
+STATUSES_OF_A_MESSAGE = 2  # sent, delivered
 
 
 def main() -> list[Figure]:
@@ -85,73 +87,78 @@ async def _bare_run(bare: Bare, seconds: float) -> Rate:
 
 
 class _Path:
-    """Keeps UNDER_WAY messages of one device under way, and counts those that were sent."""
+    """Keeps UNDER_WAY messages of one device under way. What is looked at is the streams: to be told of each message
+    would cost as much as a part of its way."""
 
-    def __init__(self, port: int, post: bytes, meter: Meter) -> None:
+    def __init__(self, bus: Bus, statuses: str, port: int, post: bytes, meter: Meter) -> None:
+        self._bus, self._statuses = bus, statuses
         self._port, self._post, self._meter = port, post, meter
-        self._under_way = 0
-        self._is_posting = False
-        self.sent = 0
-        self.failed: list[bytes] = []
-        self._room = asyncio.Event()
+        self._posted = 0
         self.note = ""
 
-    def told(self, status: bytes) -> None:
-        """One status event of the device."""
-        if b'"status":"sent"' in status:
-            self.sent += 1
-            self._under_way -= 1
-            self._room.set()
-        elif b'"status":"delivered"' not in status:
-            self.failed.append(status)
-
     async def run(self, seconds: float) -> Rate:
-        """Raises RuntimeError when a message is not accepted or not sent."""
-        self._is_posting = True
-        posters = [asyncio.create_task(self._posting()) for _ in range(CONNECTIONS)]
-        await asyncio.sleep(seconds / 5)  # fills the pipe
-        self._meter.start()
-        began, before = time.perf_counter(), self.sent
-        await asyncio.sleep(seconds)
-        count, took, used = self.sent - before, time.perf_counter() - began, self._meter.read()
-        self._is_posting = False
-        async with asyncio.timeout(30):
-            await asyncio.gather(*posters)
-            while self._under_way > 0:
-                await asyncio.sleep(0.01)
-        if self.failed:
-            raise RuntimeError(self.failed[0].decode())
+        """Raises RuntimeError when a message is not accepted or not sent, TimeoutError."""
+        async with contextlib.AsyncExitStack() as stack:
+            lines = [await stack.enter_async_context(_connection(self._port)) for _ in range(CONNECTIONS)]
+            await self._keep_busy(lines, seconds / 5)  # fills the pipe
+            self._meter.start()
+            began, before = time.perf_counter(), await self._done()
+            await self._keep_busy(lines, seconds)
+            count, took, used = await self._done() - before, time.perf_counter() - began, self._meter.read()
+        async with asyncio.timeout(DRAINED_WITHIN_S):
+            while await self._told() < STATUSES_OF_A_MESSAGE * self._posted:
+                await asyncio.sleep(LOOK_S)
         per_message = {name: used_s / max(1, count) * 1e6 for name, used_s in used.items()}
         self.note = "CPU µs a message: " + ", ".join(f"{name} {us:.0f}" for name, us in per_message.items())
         return Rate(per_s=count / took, cpu_us=per_message["session-node"])
 
-    async def _posting(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            while self._is_posting:
-                if self._under_way >= UNDER_WAY:
-                    self._room.clear()
-                    await self._room.wait()
-                    continue
-                self._under_way += 1
-                writer.write(self._post)
-                await self._answered(reader)
-        finally:
-            writer.close()
+    async def _keep_busy(self, lines: list["_Line"], seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            room = UNDER_WAY - (self._posted - await self._done())
+            self._posted += room
+            await asyncio.gather(*(line.post(self._post, room // len(lines)) for line in lines[1:]))
+            await lines[0].post(self._post, room - room // len(lines) * (len(lines) - 1))
+            await asyncio.sleep(LOOK_S)
 
-    async def _answered(self, reader: asyncio.StreamReader) -> None:
-        held = b""
-        while not held or answer_length(held) != len(held):
-            if not (more := await reader.read(65536)):
-                self.failed.append(held or b"the api closed the connection")
-                return
-            held += more
-        if not held.startswith(b"HTTP/1.1 2"):
-            self.failed.append(held)
+    async def _done(self) -> int:
+        """Messages that were sent, and told so."""
+        return self._posted - await stored(self._bus, streams.COMMANDS.name)
+
+    async def _told(self) -> int:
+        return sum((await self._bus.subjects(streams.EVENTS.name, self._statuses)).values())
+
+
+class _Line:
+    """A kept-alive connection to the api."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def post(self, request: bytes, times: int) -> None:
+        """Raises RuntimeError when one is not accepted."""
+        for _ in range(times):
+            self._writer.write(request)
+            held = b""
+            while not held or answer_length(held) != len(held):
+                if not (more := await self._reader.read(65536)):
+                    raise RuntimeError("the api closed the connection")
+                held += more
+            if not held.startswith(b"HTTP/1.1 2"):
+                raise RuntimeError(held.decode())
 
 
 @contextlib.asynccontextmanager
-async def _path(world: World, stored: Stored) -> AsyncIterator[_Path]:
+async def _connection(port: int) -> AsyncIterator[_Line]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield _Line(reader, writer)
+    finally:
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def _path(world: World, linked: Stored) -> AsyncIterator[_Path]:
     """Api and session-node, the device connected."""
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(nats_server())
@@ -169,7 +176,7 @@ async def _path(world: World, stored: Stored) -> AsyncIterator[_Path]:
         operator = await operator_key(environment)
         store = Path(world.folder) / "devices"
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
-            tenant, key, device = await _linked_device(http, bus, operator, stored, store)
+            tenant, key, device = await _linked_device(http, bus, operator, linked, store)
         node = await stack.enter_async_context(
             service("kurir.session_node", "--shards", "1", environment=node_environment(world, server.url, store))
         )
@@ -185,20 +192,13 @@ async def _path(world: World, stored: Stored) -> AsyncIterator[_Path]:
                 "emulator": world.emulator_pid,
             }
         )
-        path = _Path(port, request(f"127.0.0.1:{port}", "/messages/send-text", body, [("X-API-Key", key)]), meter)
-        told = await nats.connect(server.url)
-        stack.push_async_callback(told.close)
-
-        async def tell(message: Msg) -> None:
-            path.told(message.data)
-
-        await told.subscribe(subjects.event(tenant, device, "send.message.status"), cb=tell)
-        await told.flush()
+        post = request(f"127.0.0.1:{port}", "/messages/send-text", body, [("X-API-Key", key)])
+        path = _Path(bus, subjects.event(tenant, device, "send.message.status"), port, post, meter)
         yield path
 
 
 async def _linked_device(
-    http: httpx.AsyncClient, bus: Bus, operator: str, stored: Stored, store: Path
+    http: httpx.AsyncClient, bus: Bus, operator: str, linked: Stored, store: Path
 ) -> tuple[str, str, str]:
     """A tenant, its key, and its device, which has the stored keys; the node that starts next is to connect it."""
 
@@ -212,9 +212,9 @@ async def _linked_device(
     tenant = (await post("/tenants", operator, {"name": "Bench", "ratePerMinute": 1_000_000}))["id"]
     key = (await post(f"/tenants/{tenant}/keys", operator, {"name": "bench"}))["apiKey"]
     device = (await post("/devices", key, {"name": "Bench", "engine": "neonize", "pacePerMinute": 0}))["id"]
-    put_store(stored, store, tenant, device)
+    put_store(linked, store, tenant, device)
     session = Session(
-        device=device, tenant=tenant, state="disconnected", at=datetime.now(UTC), paired=True, jid=stored.jid
+        device=device, tenant=tenant, state="disconnected", at=datetime.now(UTC), paired=True, jid=linked.jid
     )
     await keyvalue.put(bus, "sessions", f"{tenant}.{device}", msgspec.json.encode(session))
     await post(f"/devices/{device}/connect", key)
