@@ -1,6 +1,6 @@
 """Neonize alone, as its own documentation uses it, the floor of the engine's figures: a process that does as told.
 
-Stores are in WAL mode, as Kurir opens them. Lines in and out are JSON.
+Stores are in WAL mode, as Kurir opens them, unless neonize's own way is asked for. Lines in and out are JSON.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from neonize.utils.jid import build_jid
 
 from benchmarks.floors import cpu_s
 
+WAL = "?_journal_mode=WAL&_synchronous=NORMAL&_foreign_keys=on&x="  # neonize appends "?_foreign_keys=on"
 OPEN_WITHIN_S = 30.0
 CALLS_AT_ONCE = 16
 
@@ -32,14 +33,12 @@ class Bare:
     async def ready(self) -> bool:
         return True
 
-    async def open(self, stores: list[str]) -> float:
+    async def open(self, stores: list[str], is_wal: bool = True) -> float:
         """Log in from these stores; seconds until all are connected."""
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(len(stores) + CALLS_AT_ONCE))
         began = time.perf_counter()
         for store in stores:
-            client = NewAClient(
-                f"{store}?_journal_mode=WAL&_synchronous=NORMAL&_foreign_keys=on&x=", uuid=f"bare-{len(self._clients)}"
-            )
+            client = NewAClient(store + WAL if is_wal else store, uuid=f"bare-{len(self._clients)}")
             client._stop_finalizer.detach()
             connected = asyncio.Event()
 

@@ -2,7 +2,8 @@
 stored outcome. Against neonize alone.
 
 No more than UNDER_WAY messages of the device wait at any time. The floor sends the same text to the same person from
-another device of the same emulator, one message after the other, in a bare loop.
+another device of the same emulator, one message after the other, in a bare loop: with its store as Kurir opens it, and
+as neonize does by itself.
 
 python -m benchmarks.engine_path
 """
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +25,7 @@ import uvloop
 from benchmarks.accept import TEXT, operator_key
 from benchmarks.bare import Bare, bare_neonize
 from benchmarks.feed import stored
-from benchmarks.figures import Figure, in_turns, show
+from benchmarks.figures import Figure, Measure, in_turns, show
 from benchmarks.floors import Rate
 from benchmarks.load import answer_length, request
 from benchmarks.machine import Meter, children_of, nats_server, service
@@ -46,43 +48,49 @@ from kurir.runtime.secrets import new_master_key
 from tests.support.server_process import free_port
 
 UNDER_WAY = 30  # more than 32 would open a lane, which is for devices that are behind
-SECONDS = 6.0
-WARM_UP_S = 1.5
+SECONDS = 5.0
 ROUNDS = 3
 CONNECTED_WITHIN_S = 30.0
 CONNECTIONS = 4
 LOOK_S = 0.01
 DRAINED_WITHIN_S = 30.0
+FLOORS = {"neonize alone, its store in WAL mode as ours": True, "neonize alone, its store as it opens it": False}
 STATUSES_OF_A_MESSAGE = 2  # sent, delivered
 
 
 def main() -> list[Figure]:
     """Measure, print and return the figure."""
-    return cast(list[Figure], measured("benchmarks.engine_path", devices=2))
+    return cast(list[Figure], measured("benchmarks.engine_path", devices=3))
 
 
 async def _measured(world: World) -> list[Figure]:
     async with contextlib.AsyncExitStack() as stack:
-        bare = await stack.enter_async_context(bare_neonize(world.proxy))
-        await bare.ask("open", [world.devices[0].file])
-        path = await stack.enter_async_context(_path(world, world.devices[1]))
-        await path.run(WARM_UP_S)
-        await _bare_run(bare, WARM_UP_S)
-        rates = await in_turns(ROUNDS, {"path": lambda: path.run(SECONDS), "bare": lambda: _bare_run(bare, SECONDS)})
-    figure = Figure(
-        name="engine path",
-        what=f"one device, HTTP to WhatsApp's ack, {UNDER_WAY} under way",
-        ours=rates["path"],
-        floor_is="neonize alone, in a bare loop",
-        floor=rates["bare"],
-        notes=(path.note,),
-    )
-    show([figure])
-    return [figure]
+        path = await stack.enter_async_context(_path(world, world.devices[0]))
+        measures: dict[str, Measure] = {"path": path.run}
+        for (what, is_wal), linked in zip(FLOORS.items(), world.devices[1:], strict=True):
+            bare = await stack.enter_async_context(bare_neonize(world.proxy))
+            await bare.ask("open", [linked.file], is_wal)
+            measures[what] = partial(_bare_run, bare)
+        for measure in measures.values():
+            await measure()  # Signal sessions and caches exist now
+        rates = await in_turns(ROUNDS, measures)
+    figures = [
+        Figure(
+            name="engine path",
+            what=f"one device, HTTP to WhatsApp's ack, {UNDER_WAY} under way",
+            ours=rates["path"],
+            floor_is=what,
+            floor=rates[what],
+            notes=(path.note,) if is_wal else (),
+        )
+        for what, is_wal in FLOORS.items()
+    ]
+    show(figures)
+    return figures
 
 
-async def _bare_run(bare: Bare, seconds: float) -> Rate:
-    per_s, cpu_us = cast(list[float], await bare.ask("send", FRIEND, TEXT, seconds))
+async def _bare_run(bare: Bare) -> Rate:
+    per_s, cpu_us = cast(list[float], await bare.ask("send", FRIEND, TEXT, SECONDS))
     return Rate(per_s=per_s, cpu_us=cpu_us)
 
 
@@ -96,14 +104,14 @@ class _Path:
         self._posted = 0
         self.note = ""
 
-    async def run(self, seconds: float) -> Rate:
+    async def run(self) -> Rate:
         """Raises RuntimeError when a message is not accepted or not sent, TimeoutError."""
         async with contextlib.AsyncExitStack() as stack:
             lines = [await stack.enter_async_context(_connection(self._port)) for _ in range(CONNECTIONS)]
-            await self._keep_busy(lines, seconds / 5)  # fills the pipe
+            await self._keep_busy(lines, SECONDS / 5)  # fills the pipe
             self._meter.start()
             began, before = time.perf_counter(), await self._done()
-            await self._keep_busy(lines, seconds)
+            await self._keep_busy(lines, SECONDS)
             count, took, used = await self._done() - before, time.perf_counter() - began, self._meter.read()
         async with asyncio.timeout(DRAINED_WITHIN_S):
             while await self._told() < STATUSES_OF_A_MESSAGE * self._posted:
