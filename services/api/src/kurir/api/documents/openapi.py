@@ -141,6 +141,8 @@ def document() -> dict[str, Any]:
         for operation in item.values():
             _name(operation)
             _tell_errors(operation, path)
+    for schema in schemas.values():  # that of whichever field was met first, which differs from process to process
+        schema.pop("default", None)
     made["components"]["schemas"] = dict(sorted(schemas.items()))
     # Round trip: enums and the like become what they are in JSON.
     return cast("dict[str, Any]", msgspec.json.decode(msgspec.json.encode(made)))
