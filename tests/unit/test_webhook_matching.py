@@ -92,7 +92,7 @@ def test_a_filter_names_devices() -> None:
 
 
 ALICE = Address(jid="123@lid", pn="628111@s.whatsapp.net", lid="123@lid")
-SAID = {"id": "e1", "tenant": "t1", "device": "d1", "at": NOW, "message_id": "m1"}
+SAID: dict[str, Any] = {"id": "e1", "tenant": "t1", "device": "d1", "at": NOW, "message_id": "m1"}
 RECEIVED = events.MessageUpserted(
     **SAID, whatsapp_id="3EB0", chat=ALICE, sender=ALICE, content=Text(text="Halo"), sent_at=NOW
 )
