@@ -156,3 +156,34 @@ async def test_a_wrong_key_is_refused_again_and_again(api: Api) -> None:
     for _ in range(3):
         answer = await Client(api.http, "f" * 64).get("/auth/me")
         assert (answer.status_code, answer.json()["code"]) == (401, "INVALID_API_KEY")
+
+
+async def test_an_account_makes_and_revokes_keys_of_its_own(api: Api) -> None:
+    tenant, stranger = await api.tenant(), await api.tenant()
+    answer = await tenant.post("/auth/keys", json={"name": "till"})
+    made = answer.json()
+    till = Client(api.http, made["apiKey"])
+    assert (await till.get("/auth/me")).json()["id"] == tenant.id
+    listed = (await tenant.get("/auth/keys")).json()
+    assert [(key["name"], key["hint"]) for key in listed] == [("default", tenant.key[-4:]), ("till", till.key[-4:])]
+    assert "apiKey" not in listed[1]
+    assert [key["name"] for key in (await stranger.get("/auth/keys")).json()] == ["default"]
+    assert (await stranger.delete(f"/auth/keys/{made['id']}")).status_code == 404
+    assert (await tenant.delete(f"/auth/keys/{made['id']}")).status_code == 204
+    assert (await till.get("/auth/me")).status_code == 401
+
+
+async def test_a_key_of_one_device_manages_no_keys(api: Api) -> None:
+    tenant, stranger = await api.tenant(), await api.tenant()
+    device, theirs = await tenant.device(), await stranger.device()
+    made = (await tenant.post("/auth/keys", json={"name": "one device", "deviceId": device})).json()
+    bound = Client(api.http, made["apiKey"])
+    assert [one["id"] for one in (await bound.get("/devices")).json()] == [device]
+    for answer in (
+        await bound.get("/auth/keys"),
+        await bound.post("/auth/keys", json={"name": "more"}),
+        await bound.delete(f"/auth/keys/{made['id']}"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    refused = await tenant.post("/auth/keys", json={"name": "x", "deviceId": theirs})
+    assert (refused.status_code, refused.json()["field"]) == (404, "deviceId")

@@ -7,6 +7,7 @@ from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
+from kurir.api.account import keys as account_keys
 from kurir.api.account import routes as account
 from kurir.api.auth import Authenticator, operator_guard, provide_caller, provide_operator, tenant_guard
 from kurir.api.chats import routes as chats
@@ -27,6 +28,7 @@ from kurir.api.problems import answer
 from kurir.api.services import Services, open_services
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants import routes as tenants
+from kurir.api.webhooks import attempt_routes as webhook_attempts
 from kurir.api.webhooks import routes as webhooks
 from kurir.runtime import service
 from kurir.runtime.broker import Bus
@@ -41,6 +43,7 @@ GRACE_S = 10.0  # for requests in flight; a send waits 5 s for the bus at most, 
 def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]:
     """Everything that OpenAPI knows, except for the hot path of `messages.send`."""
     tenant = [
+        account_keys.router(),
         devices.router(),
         groups.router(),
         contacts.router(),
@@ -50,6 +53,7 @@ def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]
         messages.router(),
         media.router(),
         webhooks.router(),
+        webhook_attempts.router(),
     ]
     return [
         account.router(),

@@ -22,6 +22,7 @@ from kurir.api.questions import Questions
 from kurir.api.rate_limit import SendLimit
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants.service import Tenants
+from kurir.api.webhooks.attempts import WebhookAttempts
 from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.service import Webhooks
 from kurir.contracts.records import ApiKey, Device, Endpoint, EndpointState, Replay, Session, Tenant
@@ -44,6 +45,7 @@ class Services(Struct, frozen=True):
     messages: Messages
     webhooks: Webhooks
     replays: WebhookReplays
+    attempts: WebhookAttempts
     tenants: Tenants
     media: MediaStore
     feed: DeviceFeed
@@ -109,6 +111,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         ),
         webhooks=webhooks,
         replays=WebhookReplays(bus, life.clock, changes, webhooks, replay_progress),
+        attempts=WebhookAttempts(mongo, webhooks),
         tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
         feed=feed,

@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from kurir.contracts.records import Device, Engine, Session
+from kurir.contracts.states import SENTENCES
 from kurir.dialects.device_gateway.events import device_status_word
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
@@ -52,7 +53,8 @@ class ScanSandbox(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
 class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A device. `status` is DISCONNECTED, CONNECTING, QR, PAIRING_CODE, CONNECTED, LOGGED_OUT, BANNED, REPLACED,
-    OUTDATED or PASSKEY_REQUIRED; `reason` says why. The password of `proxy` is not shown."""
+    OUTDATED or PASSKEY_REQUIRED; `reason` says why, `reasonMessage` in a sentence. The password of `proxy` is
+    not shown."""
 
     id: str
     name: str
@@ -63,6 +65,7 @@ class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
     updated_at: datetime
     engine: Engine
     reason: str | None = None
+    reason_message: str | None = None
     pairing_code: str | None = None
     rate_per_minute: int | None = None
     pace_per_minute: int = 30
@@ -94,6 +97,7 @@ def view_of(device: Device, session: Session | None) -> DeviceView:
         updated_at=device.updated_at,
         engine=device.engine,
         reason=session.reason if session else None,
+        reason_message=SENTENCES[session.reason] if session and session.reason else None,
         pairing_code=session.pairing_code if session else None,
         rate_per_minute=device.rate_per_minute,
         pace_per_minute=device.pace_per_minute,

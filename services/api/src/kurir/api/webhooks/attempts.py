@@ -1,0 +1,131 @@
+"""What was sent to a webhook and how it answered, as the history has it: newest first, a page at a time."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from kurir.api.auth import Caller
+from kurir.api.problems import Problem
+from kurir.api.webhooks.service import Webhooks
+from kurir.contracts import deliveries
+from kurir.contracts.deliveries import DeliveryAttempt
+from kurir.contracts.states import DeliveryOutcome
+from kurir.runtime.mongo import Document, Mongo
+
+
+class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One request. `httpStatus` is absent where there was no answer; then `error` is a class such as `timeout`, `dns`
+    or `guard`. `nextAt` is when it is tried again, `response` the beginning of the answer's body."""
+
+    id: str
+    at: datetime
+    event: str
+    event_id: str
+    device_id: str
+    message_id: str | None
+    delivery: str
+    attempt: int
+    outcome: DeliveryOutcome
+    http_status: int | None
+    error: str | None
+    detail: str | None
+    milliseconds: float
+    url: str
+    address: str | None
+    request_headers: dict[str, str]
+    response: str
+    next_at: datetime | None
+    is_replay: bool
+
+
+class AttemptPage(Struct, frozen=True, kw_only=True, rename="camel"):
+    """`next` is the cursor of the next page, null on the last one."""
+
+    attempts: list[AttemptView]
+    next: str | None
+
+
+class _Position(NamedTuple):
+    """Where a page ends. The key tells apart what happened in the same millisecond."""
+
+    at_ms: int
+    key: str
+
+
+class WebhookAttempts:
+    def __init__(self, mongo: Mongo, webhooks: Webhooks) -> None:
+        self._mongo = mongo
+        self._webhooks = webhooks
+
+    async def page(
+        self, caller: Caller, webhook_id: str, *, limit: int, cursor: str | None, outcome: DeliveryOutcome | None
+    ) -> AttemptPage:
+        """Raises Problem: WEBHOOK_NOT_FOUND, for another tenant's too, or about the cursor; or MongoError."""
+        endpoint = self._webhooks.get(caller, webhook_id)
+        wanted = {"tenant": endpoint.tenant, "endpoint": endpoint.id} | ({"outcome": outcome} if outcome else {})
+        found = await self._before(_position_of(cursor) if cursor else None, wanted, limit + 1)
+        attempts = [deliveries.decode_audit(one["body"].encode()) for one in found[:limit]]
+        return AttemptPage(
+            attempts=[_view_of(one) for one in attempts if isinstance(one, DeliveryAttempt)],
+            next=_cursor_of(found[limit - 1]) if len(found) > limit else None,
+        )
+
+    async def _before(self, position: _Position | None, wanted: Mapping[str, Any], limit: int) -> list[Document]:
+        """What happened in the millisecond of `position` before it, then earlier."""
+        ranges: list[dict[str, Any]] = [{}]
+        if position is not None:
+            ranges = [{"at_ms": position.at_ms, "key": {"$lt": position.key}}, {"at_ms": {"$lt": position.at_ms}}]
+        found: list[Document] = []
+        for one in ranges:
+            if len(found) < limit:
+                found += await self._mongo.find(
+                    "attempts",
+                    {**wanted, **one},
+                    sort=[("at_ms", -1), ("key", -1)],
+                    limit=limit - len(found),
+                    projection=["at_ms", "key", "body"],
+                )
+        return found
+
+
+def _view_of(attempt: DeliveryAttempt) -> AttemptView:
+    return AttemptView(
+        id=attempt.id,
+        at=attempt.at,
+        event=attempt.event_type,
+        event_id=attempt.event_id,
+        device_id=attempt.device,
+        message_id=attempt.message_id,
+        delivery=attempt.delivery,
+        attempt=attempt.attempt,
+        outcome=attempt.outcome,
+        http_status=attempt.status,
+        error=attempt.error,
+        detail=attempt.detail,
+        milliseconds=attempt.milliseconds,
+        url=attempt.url,
+        address=attempt.address,
+        request_headers=attempt.request_headers,
+        response=attempt.response,
+        next_at=attempt.next_at,
+        is_replay=attempt.is_replay,
+    )
+
+
+def _cursor_of(last: Mapping[str, Any]) -> str:
+    position = _Position(int(last["at_ms"]), str(last["key"]))
+    return base64.urlsafe_b64encode(msgspec.json.encode(position)).decode().rstrip("=")
+
+
+def _position_of(cursor: str) -> _Position:
+    """Raises Problem for what is no cursor of ours."""
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        return msgspec.json.decode(text, type=_Position)
+    except (ValueError, binascii.Error, msgspec.DecodeError):
+        raise Problem("VALIDATION_ERROR", "This is no cursor of a page before.", field="cursor") from None
