@@ -13,11 +13,12 @@ export PYTHONUNBUFFERED := 1
 export UV_COMPILE_BYTECODE := 1
 unexport PYTHONDONTWRITEBYTECODE
 
-# What `make run SERVICE=…` starts, what `make demo` pairs, and what `make test T=… K=…` selects.
+# What `make run SERVICE=…` starts, what `make demo` pairs, what `make test T=… K=…` selects, how long `make chaos` kills.
 SERVICE ?= api
 ENGINE ?= sandbox
 EMULATOR ?=
 T ?= tests
+CHAOS_S ?= 1800
 K ?=
 
 .PHONY: help
@@ -101,6 +102,10 @@ test: setup .venv/.receivers-synced ## All tests: unit, broker, contract, system
 .PHONY: test-system
 test-system: setup ## The system tests alone: real processes, killed at bad moments
 	@$(RUN) pytest tests/system
+
+.PHONY: chaos
+chaos: setup ## Kill dispatchers, NATS and MongoDB for half an hour; no delivery may be lost (CHAOS_S=60: shorter)
+	@KURIR_CHAOS_S=$(CHAOS_S) KURIR_CHAOS_TENANTS=1 $(RUN) pytest -s tests/system/test_chaos_of_deliveries.py
 
 .PHONY: bench
 bench: setup ## Measure, each figure beside its floor in the same run
