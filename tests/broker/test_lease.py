@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ import pytest
 
 from kurir.runtime import keyvalue
 from kurir.runtime.broker import BrokerUnavailable, Bus, PublishError
+from kurir.runtime.kill_timer import KillTimer
 from kurir.runtime.lease import Leadership, Lease, LeaseKeeper, LeaseLost
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
@@ -156,6 +158,34 @@ async def test_a_process_frozen_beyond_its_lease_does_not_act_when_it_wakes(
     assert acts[-1][0] == "refused"
     assert int(acts[-1][1]) > claimed_at
     assert [act for act in acts if act[0] == "worked" and int(act[1]) > claimed_at] == []
+
+
+@pytest.mark.skipif(not KillTimer().works, reason="the kernel has no such timer")
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGUSR1], ids=["frozen", "stuck"])
+async def test_a_process_that_stands_still_is_ended_before_another_can_claim_its_lease(
+    how: signal.Signals, nats_server: NatsServer, lease_of: LeaseOf
+) -> None:
+    holder = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(HOLDER_PROGRAM), nats_server.url, BUCKET, "p00", "child", "2", "killable"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    ended = asyncio.create_task(holder.wait())
+    try:
+        async with asyncio.timeout(30):
+            while not (await holder.stdout.readline()).startswith(b"worked"):
+                pass
+            await asyncio.sleep(3)  # longer than its lease: it renews, and lives
+            holder.send_signal(how)
+            successor = lease_of("parent", ttl_s=30)
+            while not await successor.claim():
+                await asyncio.sleep(0.005)
+            assert ended.done()
+            assert ended.result() == -signal.SIGKILL
+    finally:
+        if holder.returncode is None:
+            holder.kill()
+        await ended
 
 
 class Keeper:

@@ -3,7 +3,8 @@
 A lease is an entry with a TTL; claiming creates it, renewing writes over its revision, so the server decides every
 race. `valid()` counts from the moment *before* the last confirmed renewal was sent, on a clock that also runs while the
 process is frozen, and stops a margin short of the TTL: it turns False before anybody else can claim. Check it before
-each act that needs the lease; an act that takes longer than the margin is what the fencing `token` is for.
+each act that needs the lease; an act that takes longer than the margin is what the fencing `token` is for. A process
+that cannot look, because it is frozen or stuck, is ended by its `KillTimer` before its first lease can be claimed.
 Not covered: a server whose own clock jumps ahead by more than the margin.
 """
 
@@ -22,12 +23,14 @@ from kurir.contracts.records import Holder
 from kurir.runtime import keyvalue
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.keyvalue import KeyExists, RevisionConflict
+from kurir.runtime.kill_timer import KillTimer
 
 log = structlog.get_logger(__name__)
 
 RENEWALS_PER_TTL = 3
 RETRY_S = 0.5  # after a renewal that failed
 TICK_S = 0.1
+END_BEFORE = 0.25  # of the margin: for the kernel to end the process before anybody can claim
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts suspended time too, where there is such a clock
 
@@ -75,6 +78,11 @@ class Lease:
         if not self._is_held:
             return 0.0
         return max(0.0, self._renewed_at + self.ttl_s - self.margin_s - _now())
+
+    @property
+    def ends_at(self) -> float:
+        """When another could claim it if it is not renewed again, on CLOCK_BOOTTIME."""
+        return self._renewed_at + self.ttl_s
 
     def age_s(self) -> float:
         """Seconds since the last confirmed renewal was sent."""
@@ -190,6 +198,7 @@ class LeaseKeeper:
 
     `on_lost` is called once per loss, before anybody else can claim if the process runs at all, and must begin to stop
     what the lease covered at once (it has the margin for it). It is not called for leases that were released.
+    `kill_timer` ends a process that did neither renew its leases nor give them up in three quarters of the margin.
     """
 
     def __init__(
@@ -202,6 +211,7 @@ class LeaseKeeper:
         ttl_s: int,
         on_lost: Callable[[Lease], None],
         margin_s: float | None = None,
+        kill_timer: KillTimer | None = None,
     ) -> None:
         self._bus = bus
         self._bucket = bucket
@@ -210,6 +220,7 @@ class LeaseKeeper:
         self._ttl_s = ttl_s
         self._margin_s = margin_s
         self._on_lost = on_lost
+        self._kill_timer = kill_timer
         self._leases: dict[str, Lease] = {}  # every key ever tried: a lease knows its own unconfirmed writes
         self._held: dict[str, Lease] = {}
         self._due_at: dict[str, float] = {}
@@ -289,6 +300,12 @@ class LeaseKeeper:
         if self._held.get(lease.key) is lease:
             # Spread, so that leases claimed together are not renewed together for ever.
             self._due_at[lease.key] = _now() + lease.ttl_s / RENEWALS_PER_TTL * random.uniform(0.8, 1.0)
+            self._put_off_the_end()
+
+    def _put_off_the_end(self) -> None:
+        if self._kill_timer is not None:
+            ends = (lease.ends_at - lease.margin_s * END_BEFORE for lease in self._held.values())
+            self._kill_timer.set(min(ends, default=None))
 
     def _fence(self, lease: Lease) -> None:
         """Look again when the lease would run out; by then it has been renewed, or it is lost."""
@@ -315,7 +332,9 @@ class LeaseKeeper:
         fence = self._fences.pop(key, None)
         if fence is not None:
             fence.cancel()
-        return self._held.pop(key, None)
+        lease = self._held.pop(key, None)
+        self._put_off_the_end()
+        return lease
 
 
 class Leadership:

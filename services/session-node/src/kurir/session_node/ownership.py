@@ -17,6 +17,7 @@ import structlog
 
 from kurir.contracts.records import Holder, Shard
 from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.kill_timer import KillTimer
 from kurir.runtime.lease import RENEWALS_PER_TTL, Lease, LeaseKeeper
 from kurir.runtime.registry import KeyExists, Registry, RevisionConflict
 from kurir.session_node.meters import Meters
@@ -45,7 +46,10 @@ def lease_key(partition: int) -> str:
 
 
 class Ownership:
-    """`open_partition` begins the work on a partition. `is_fatal` is told when another process bears our name."""
+    """`open_partition` begins the work on a partition. `on_impostor` is told when another process bears our name.
+
+    `kill_timer` ends this process when it stood still until its leases were over.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class Ownership:
         session_count: Callable[[], int],
         on_impostor: Callable[[str], None],
         meters: Meters,
+        kill_timer: KillTimer | None = None,
     ) -> None:
         self._me = me
         self._shards = shards
@@ -69,7 +74,13 @@ class Ownership:
         self._on_impostor = on_impostor
         self._meters = meters
         self._keeper = LeaseKeeper(
-            bus, "leases", holder=me.id, node=me.node, ttl_s=lease_ttl_s, on_lost=self._lease_lost
+            bus,
+            "leases",
+            holder=me.id,
+            node=me.node,
+            ttl_s=lease_ttl_s,
+            on_lost=self._lease_lost,
+            kill_timer=kill_timer,
         )
         self._owned: dict[int, Owned] = {}
         self._busy: dict[int, asyncio.Task[None]] = {}  # being claimed, given away or stopped

@@ -48,7 +48,8 @@ Report = ConnectionUpdate | Received | ReceiptSeen | CaughtUp | Seen | _Look
 
 class Reports:
     """The reports of one device. `no_send` is set while no send is under way; `when_stored` is called each time that
-    all that was reported is stored.
+    all that was reported is stored. Messages and receipts are told however late, how the connection is only by the
+    device's owner (`is_owner`).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Reports:
         overdue: Overdue,
         no_send: asyncio.Event,
         when_stored: Callable[[], None],
+        is_owner: Callable[[], bool],
     ) -> None:
         self._tenant = tenant
         self._device = device
@@ -70,6 +72,7 @@ class Reports:
         self._overdue = overdue
         self._no_send = no_send
         self._when_stored = when_stored
+        self._is_owner = is_owner
         self._waiting: deque[Report] = deque()
         self._pumping: asyncio.Task[None] | None = None
 
@@ -144,7 +147,7 @@ class Reports:
                 self._overdue.connected()
             else:
                 self._overdue.disconnected()
-            return [report]
+            return [report] if self._is_owner() else []
         if isinstance(report, ReceiptSeen):
             return await self._receipts(report)
         if not isinstance(report, Received):

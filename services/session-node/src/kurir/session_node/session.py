@@ -103,7 +103,7 @@ class DeviceSession:
         self._is_leaving = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._reports = Reports(
-            tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored
+            tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored, lease.valid
         )
         if device is not None:
             self._overdue.be_patient(device.undelivered_after_s)
@@ -398,7 +398,8 @@ class DeviceSession:
         if self._is_identified:
             return
         said = (await self.log.last_words()).connection
-        if said is not None and said.at > self._record.now.at:
+        # A former owner's late word may be the younger one.
+        if said is not None and said.epoch >= self._record.now.epoch and said.at > self._record.now.at:
             self._record.now = msgspec.structs.replace(
                 self._record.now,
                 state=said.state,

@@ -18,6 +18,7 @@ from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.contracts.subjects import COMMAND_PARTITIONS
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.broker import Bus
+from kurir.runtime.kill_timer import KillTimer
 from kurir.runtime.lease import Lease
 from kurir.runtime.metrics import Metrics
 from kurir.runtime.objects import ObjectStore
@@ -53,7 +54,10 @@ async def start_shard(life: Lifetime, settings: SessionNodeSettings, *, supervis
     creds = str(settings.nats_creds) if settings.nats_creds else None
     bus = await Bus.connect(settings.nats_url, name=f"kurir-{settings.shard_id}", creds=creds)
     life.on_stop("bus", bus.close)
-    shard = Shard(bus, settings, life.metrics, engine_builders(settings), on_impostor=life.crash)
+    # The engine's threads would go on after a freeze, and log in anew: only the kernel stops them in time. One that
+    # nobody would start again has to do without.
+    kill_timer = KillTimer() if supervised is not None else None
+    shard = Shard(bus, settings, life.metrics, engine_builders(settings), on_impostor=life.crash, kill_timer=kill_timer)
     life.on_stop("shard", shard.stop)
     await shard.start()
     # What lives now lives for long, and commands leave no cycles behind: the collector cost a third of the CPU time.
@@ -120,6 +124,7 @@ class Shard:
         engines: Mapping[str, Callable[[], Engine]],
         *,
         on_impostor: Callable[[str], None],
+        kill_timer: KillTimer | None = None,
     ) -> None:
         self._settings = settings
         self._devices = Registry(bus, "devices", Device)
@@ -162,6 +167,7 @@ class Shard:
             session_count=lambda: sum(partition.open_sessions for partition in self.partitions.values()),
             on_impostor=on_impostor,
             meters=self._meters,
+            kill_timer=kill_timer,
         )
         self._flushing: asyncio.Task[None] | None = None
         metrics.gauge_from("kurir_sessions", "Sessions that are open at the engine", self._ownership.session_count)

@@ -210,6 +210,7 @@ class NeonizeSession:
         self._connected = False
         self._was_connected = False
         self._store_is_lost = False
+        self._is_closing = False
         self._over = False
         self._refusal_code: int | None = None
         self._me = StateChanged(state="connected")
@@ -285,13 +286,14 @@ class NeonizeSession:
         await self._engine.forget(self._spec)
 
     async def close(self) -> None:
-        """Close the connection and keep the pairing. Idempotent."""
-        self._telling.flush()
-        self._over = True
+        """Close the connection and keep the pairing; what was received until then is reported. Idempotent."""
+        self._is_closing = True
         self._connected = False
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
+        self._telling.flush()
+        self._over = True
         self._engine.closed(self)
 
     def _end(self, state: StateChanged) -> None:
@@ -422,7 +424,7 @@ class NeonizeSession:
 
     def _hear(self, kind: int, data: bytes) -> None:
         """One event of the library, on the loop, in order."""
-        if self._over:
+        if self._over or (self._is_closing and kind not in (lib.MESSAGE, lib.RECEIPT)):
             return
         try:
             self._understand(kind, data)

@@ -14,13 +14,15 @@ from typing import TypeVar
 
 from kurir.session_node.engines.engine import NotConnected
 from kurir.session_node.engines.neonize.gate import Gate
-from kurir.session_node.engines.neonize.library import DEVICE, Library, Opening
+from kurir.session_node.engines.neonize.library import DEVICE, MESSAGE, RECEIPT, Library, Opening
 from kurir.session_node.engines.neonize.workers import Workers
 
 Answer = TypeVar("Answer")
 
 OPEN_HOLD_S = 1.0  # opening writes the maps within some 100 ms; a dial that hangs must not hold back all others
 STOP_WAIT_S = 5.0
+LAST_WORDS_S = 0.05  # what the client had received is decrypted within milliseconds, and gone for good if not heard
+LAST_WORDS_WITHIN_S = 1.0
 EVENTS_IN_FLIGHT = 1000  # behind them the client's own queue of 100 fills, and then its socket
 
 
@@ -43,6 +45,8 @@ class Link:
         self._room = threading.Semaphore(EVENTS_IN_FLIGHT)
         self._opened = False
         self._stopped = False
+        self._is_deaf = False
+        self._heard = 0
         self._leaving: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -72,9 +76,10 @@ class Link:
             return await self._gate.read(guarded, workers)
 
     async def stop(self) -> None:
-        """Disconnect and take the client out of the library; nothing is heard of it any more. Idempotent.
+        """Disconnect and take the client out of the library. Idempotent.
 
-        Returns after STOP_WAIT_S even if the client still hangs in a dial; `gone` says when it has left.
+        Messages and receipts that it had received are still heard. Returns after STOP_WAIT_S even if the client still
+        hangs in a dial; `gone` says when it has left.
         """
         self._stopped = True
         if self._opened and self._leaving is None:
@@ -98,8 +103,19 @@ class Link:
         # stop waits for a dial that hangs, which must not happen while the maps are held.
         await self._registered.wait()
         await self._gate.read(lambda: self._library.disconnect(self._name))
+        await self._last_words()
         async with self._gate.write():
             await self._workers.run(lambda: self._library.stop_client(self._name))
+
+    async def _last_words(self) -> None:
+        """Hear what the client decrypts and hands on after it was disconnected: WhatsApp's server may never repeat it,
+        and the keys to read it again are used up.
+        """
+        ends_at, heard = self._loop.time() + LAST_WORDS_WITHIN_S, -1
+        while self._heard != heard and self._loop.time() < ends_at:
+            heard = self._heard
+            await asyncio.sleep(LAST_WORDS_S)
+        self._is_deaf = True
 
     # --- called in Go's threads ---------------------------------------------------------------------------------------
 
@@ -113,7 +129,7 @@ class Link:
     def on_event(self, kind: int, data: bytes) -> None:
         if kind == DEVICE:
             self._tell(self._registered.set)  # also when stopped: only now can the client leave
-        while not self._stopped:
+        while not self._is_deaf:
             if self._room.acquire(timeout=1.0):
                 self._tell(self._deliver, kind, data)
                 return
@@ -133,7 +149,8 @@ class Link:
 
     def _deliver(self, kind: int, data: bytes) -> None:
         self._room.release()
-        if not self._stopped:
+        if not self._is_deaf and (not self._stopped or kind in (MESSAGE, RECEIPT)):
+            self._heard += 1
             self._hear(kind, data)
 
     def _end(self, why: str) -> None:
