@@ -341,7 +341,10 @@ def test_an_ack_is_sent_with_the_servers_time_and_the_hidden_id() -> None:
         ("failed to get device list: info query timed out", "server_unavailable"),
         ("failed to prefetch sessions: failed to prefetch sessions: EOF", "device_store_unavailable"),
         ("failed to get LID for PN 62811@s.whatsapp.net: EOF", "device_store_unavailable"),
-        ("failed to prefetch sessions: dial tcp 10.0.0.1:5432: connect: connection refused", "device_store_unavailable"),
+        (
+            "failed to prefetch sessions: dial tcp 10.0.0.1:5432: connect: connection refused",
+            "device_store_unavailable",
+        ),
         ("failed to get device list: pq: the database system is starting up (57P03)", "device_store_unavailable"),
         ("anything else", "engine_error"),
     ],
