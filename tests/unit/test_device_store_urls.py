@@ -46,7 +46,7 @@ def test_the_url_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_is_no_database_is_refused_by_the_name_of_the_variable(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DEVICE_STORE_URL", url)
-    with pytest.raises(SettingsRefused, match="DEVICE_STORE_URL: .*percent-encoded") as refused:
+    with pytest.raises(SettingsRefused, match=r"DEVICE_STORE_URL: .*percent-encoded") as refused:
         load(SessionNodeSettings)
     assert "s3" not in str(refused.value)
 
