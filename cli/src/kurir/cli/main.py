@@ -12,6 +12,7 @@ from typing import Final, TypeVar, get_args
 
 import click
 
+from kurir.cli.doctor.command import doctor_command
 from kurir.contracts.records import Engine
 from kurir.runtime.broker import Bus
 from kurir.runtime.settings import RuntimeSettings, SettingsRefused, load, mask_url_password
@@ -82,6 +83,9 @@ def _embedded() -> Iterator[None]:
         yield
     except ModuleNotFoundError as missing:
         raise click.ClickException(f"{missing.name} is not installed: this command needs kurir[embedded].") from None
+
+
+main.add_command(doctor_command)
 
 
 @main.group("topology")

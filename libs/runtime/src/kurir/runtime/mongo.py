@@ -95,6 +95,20 @@ class Mongo:
         with _failures():
             await self._database.command("ping")
 
+    async def server_time(self) -> datetime:
+        """The server's wall clock, to the millisecond. Raises MongoUnavailable."""
+        with _failures():
+            answer = await self._database.command("hello")
+        at: datetime = answer["localTime"]
+        return at if at.tzinfo is not None else at.replace(tzinfo=UTC)  # a command's answer may come naive
+
+    async def missing_indexes(self, collection: str, indexes: Sequence[Index]) -> list[Index]:
+        """Those of `indexes` that the collection does not have. Raises MongoUnavailable."""
+        with _failures():
+            known = await self._of(collection).index_information()
+        existing = {tuple((name, int(way)) for name, way in index["key"]) for index in known.values()}
+        return [index for index in indexes if tuple(index.fields) not in existing]
+
     async def ensure_indexes(self, collection: str, indexes: Sequence[Index]) -> None:
         """Create what is missing of `indexes`; existing ones stay. Raises MongoUnavailable.
 
@@ -206,6 +220,7 @@ class Mongo:
 class _Collection(Protocol):
     """The subset of both drivers' collections that is used here."""
 
+    async def index_information(self) -> Mapping[str, Any]: ...
     async def create_indexes(self, indexes: Sequence[IndexModel]) -> Any: ...
     async def insert_many(self, documents: Sequence[Mapping[str, Any]], *, ordered: bool) -> Any: ...
     async def delete_many(self, filter: Mapping[str, Any]) -> Any: ...

@@ -52,6 +52,11 @@ def api_key_matches(key: str, digest: str) -> bool:
     return hmac.compare_digest(api_key_digest(key).encode(), digest.encode())
 
 
+def endpoint_context(tenant: str, endpoint: str) -> str:
+    """What a webhook's secrets are sealed for."""
+    return f"{tenant}/{endpoint}"
+
+
 def new_master_key() -> str:
     """A fresh master key in the form the settings accept (base64 of 32 random bytes)."""
     return base64.b64encode(os.urandom(_KEY_BYTES)).decode()

@@ -25,6 +25,7 @@ from kurir.runtime.broker import Bus, PublishRefused
 API_TIMEOUT_S: Final = 10.0
 NOT_FOUND: Final = (10059, 10014)  # stream, consumer
 DEFAULT_DUPLICATE_WINDOW_S: Final = 120
+MISSING: Final = "missing"
 
 # The server refuses to change these on a stream that exists (or refuses to take them back).
 _FIXED: Final = {"retention", "storage", "max_consumers", "allow_msg_counter", "deny_delete"}
@@ -57,11 +58,40 @@ async def apply(bus: Bus) -> list[Change]:
     return changes
 
 
+async def differences(bus: Bus) -> list[Change]:
+    """What `apply` would change or could not; nothing is touched. Raises as `apply` does."""
+    found: list[Change] = []
+    for config in _stream_configs():
+        info = await stream_info(bus, config["name"])
+        found += [change for change, _ in _stream_changes(config, info)]
+    for spec in CONSUMERS:
+        found += _consumer_changes(spec, await consumer_info(bus, spec.stream, spec.name))
+    return found
+
+
+async def stream_info(bus: Bus, name: str) -> Config | None:
+    """What the server says of a stream, as the JetStream API spells it; None when there is none."""
+    info: Config | None = await _ask(bus, f"STREAM.INFO.{name}", or_none=True)
+    return info
+
+
+async def consumer_info(bus: Bus, stream: str, name: str) -> Config | None:
+    """What the server says of a consumer; None when there is none."""
+    info: Config | None = await _ask(bus, f"CONSUMER.INFO.{stream}.{name}", or_none=True)
+    return info
+
+
+async def account_info(bus: Bus) -> Config:
+    """What the server says of our account: what is stored, and its limits."""
+    info: Config = await _ask(bus, "INFO")
+    return info
+
+
 async def show(bus: Bus) -> list[str]:
     """One line for each stream, bucket and consumer the code knows, with what it holds or that it is missing."""
     lines = []
     for config in _stream_configs():
-        info = await _ask(bus, f"STREAM.INFO.{config['name']}", or_none=True)
+        info = await stream_info(bus, config["name"])
         if info is None:
             lines.append(f"{config['name']}: missing")
             continue
@@ -71,7 +101,7 @@ async def show(bus: Bus) -> list[str]:
             f" {state['bytes']} bytes, {state['consumer_count']} consumers"
         )
     for spec in CONSUMERS:
-        info = await _ask(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}", or_none=True)
+        info = await consumer_info(bus, spec.stream, spec.name)
         held = "missing"
         if info is not None:
             held = (
@@ -167,37 +197,55 @@ def consumer_config(spec: ConsumerSpec) -> Config:
 
 async def _apply_stream(bus: Bus, wanted: Config) -> list[Change]:
     name = wanted["name"]
-    info = await _ask(bus, f"STREAM.INFO.{name}", or_none=True)
+    info = await stream_info(bus, name)
     if info is None:
         await _ask(bus, f"STREAM.CREATE.{name}", wanted)
         return [Change(name, "created")]
+    changes = _stream_changes(wanted, info)
+    applied = {key: wanted[key] for change, key in changes if not change.is_conflict}
+    if applied:
+        await _ask(bus, f"STREAM.UPDATE.{name}", info["config"] | applied)
+    return [change for change, _ in changes]
+
+
+def _stream_changes(wanted: Config, info: Config | None) -> list[tuple[Change, str]]:
+    """What differs, each with the name of the setting; conflicts first."""
+    name = wanted["name"]
+    if info is None:
+        return [(Change(name, MISSING), "")]
     existing = info["config"]
     differing = {key: value for key, value in wanted.items() if not _same(existing.get(key), value)}
     conflicts = {key for key in differing if key in _FIXED or (key in _ONLY_ON and not differing[key])}
-    changes = [
-        Change(name, _difference(key, existing.get(key), differing[key]) + ", which cannot be changed", True)
-        for key in sorted(conflicts)
-    ]
-    applied = {key: value for key, value in differing.items() if key not in conflicts}
-    if applied:
-        await _ask(bus, f"STREAM.UPDATE.{name}", existing | applied)
-        changes += [Change(name, _difference(key, existing.get(key), value)) for key, value in applied.items()]
+    changes = []
+    for key in (*sorted(conflicts), *(key for key in differing if key not in conflicts)):
+        text = _difference(key, existing.get(key), differing[key])
+        if key in conflicts:
+            changes.append((Change(name, f"{text}, which cannot be changed", True), key))
+        else:
+            changes.append((Change(name, text), key))
     return changes
 
 
 async def _apply_consumer(bus: Bus, spec: ConsumerSpec) -> list[Change]:
-    what = f"{spec.stream}/{spec.name}"
-    wanted = consumer_config(spec)
-    info = await _ask(bus, f"CONSUMER.INFO.{spec.stream}.{spec.name}", or_none=True)
-    existing = info["config"] if info else {}
-    differing = {key: value for key, value in wanted.items() if not _same(existing.get(key), value)}
-    if not differing:
+    info = await consumer_info(bus, spec.stream, spec.name)
+    changes = _consumer_changes(spec, info)
+    if not changes:
         return []
-    config = existing | wanted
+    config = (info["config"] if info else {}) | consumer_config(spec)
     await _ask(bus, f"CONSUMER.CREATE.{spec.stream}.{spec.name}", {"stream_name": spec.stream, "config": config})
+    return changes if info else [Change(changes[0].what, "created")]
+
+
+def _consumer_changes(spec: ConsumerSpec, info: Config | None) -> list[Change]:
+    what = f"{spec.stream}/{spec.name}"
     if info is None:
-        return [Change(what, "created")]
-    return [Change(what, _difference(key, existing.get(key), value)) for key, value in differing.items()]
+        return [Change(what, MISSING)]
+    existing = info["config"]
+    return [
+        Change(what, _difference(key, existing.get(key), value))
+        for key, value in consumer_config(spec).items()
+        if not _same(existing.get(key), value)
+    ]
 
 
 def _same(existing: Any, wanted: Any) -> bool:

@@ -14,7 +14,7 @@ import structlog
 from kurir.contracts.records import Endpoint
 from kurir.runtime.client_certificates import ClientCertificate
 from kurir.runtime.egress import header_refusal
-from kurir.runtime.secrets import MasterKey, SealBroken
+from kurir.runtime.secrets import MasterKey, SealBroken, endpoint_context
 from kurir.runtime.signing import (
     BodySigner,
     DeviceApiSigner,
@@ -147,7 +147,7 @@ def _opened(endpoint: Endpoint, sealed: str, master_key: MasterKey) -> str:
 
 def secret_context(tenant: str, endpoint: str) -> str:
     """What an endpoint's sealed secrets are bound to."""
-    return f"{tenant}/{endpoint}"
+    return endpoint_context(tenant, endpoint)
 
 
 def _client_certificate(endpoint: Endpoint, master_key: MasterKey) -> ClientCertificate | None:

@@ -15,7 +15,7 @@ from kurir.contracts.records import BodyHmac, Endpoint, SealedCertificate, Seale
 from kurir.runtime import client_certificates, signing
 from kurir.runtime.client_certificates import ClientCertificate, ClientCertificateInvalid
 from kurir.runtime.egress import header_refusal
-from kurir.runtime.secrets import MasterKey
+from kurir.runtime.secrets import MasterKey, endpoint_context
 
 MAX_HEADERS = 20
 MAX_PREVIOUS = 4  # of either kind that sign besides the newest; rotating more often drops the oldest
@@ -29,7 +29,7 @@ class EndpointSecrets:
 
     def __init__(self, master_key: MasterKey, tenant: str, endpoint: str) -> None:
         self._master_key = master_key
-        self._context = f"{tenant}/{endpoint}"
+        self._context = endpoint_context(tenant, endpoint)
 
     def made(
         self, signatures: tuple[SignatureScheme, ...], now: datetime, *, secret: str | None, signing_key: str | None
