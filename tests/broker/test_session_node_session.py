@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -270,6 +270,50 @@ async def test_a_lost_lease_closes_the_session_and_says_nothing_about_it(stage: 
     assert await received(stage.gateway) == ["w1"]
     states = [event.state for event in await stage.gateway.events("d1") if isinstance(event, ConnectionUpdate)]
     assert states == ["connected"]
+
+
+async def test_a_former_owner_tells_what_it_received_and_nothing_of_the_connection(stage: Stage) -> None:
+    session = await stage.play(await stage.gateway.add_device("d1"))
+    session.lease.abandon()
+    stage.puppet.report(StateChanged(state="replaced"))
+    stage.puppet.report(a_text("w1"))
+    await session.stop(is_lost=True)
+    assert await received(stage.gateway) == ["w1"]
+    assert await stage.gateway.connection_states("d1") == ["connected"]
+    assert await stage.gateway.state("d1") == "connected"
+
+
+async def test_a_late_word_of_a_former_owner_does_not_change_what_the_next_one_knows(stage: Stage) -> None:
+    device = await stage.gateway.add_device("d1")
+    former = await stage.play(device)
+    await former.lease.release()
+    second = await stage.play(device, holder="second")
+    assert second.lease.token > former.lease.token
+    said = (await stage.gateway.events("d1"))[-1]
+    assert isinstance(said, ConnectionUpdate)
+    late = ConnectionUpdate(
+        id="late", tenant=TENANT, device="d1", at=datetime.now(UTC) + timedelta(seconds=5), state="replaced"
+    )
+    await former.log.append(late)
+    await second.stop(is_lost=False)
+    await second.lease.release()
+    third = await stage.play(device, holder="third")
+    assert third.is_connected
+
+
+async def test_a_former_owner_does_not_overwrite_the_record_of_the_next(stage: Stage) -> None:
+    """Its lease is over the moment before it writes: the record's epoch is what it is measured by."""
+    device = await stage.gateway.add_device("d1")
+    session = await stage.play(device)
+    await session.stop(is_lost=False)
+    theirs = msgspec.structs.replace(
+        await stage.gateway.session("d1"), epoch=session.lease.token + 1, state="connected"
+    )
+    await stage.gateway.bus.js.publish(f"$KV.sessions.{TENANT}.d1", msgspec.json.encode(theirs))
+    await until("it is seen", lambda: stage.sessions.get(f"{TENANT}.d1") == theirs)
+    session.backlog_changed(is_full=True)
+    await session.stop(is_lost=False)
+    assert await stage.gateway.session("d1") == theirs
 
 
 async def test_what_an_engine_says_after_its_session_was_replaced_is_not_heard(stage: Stage) -> None:

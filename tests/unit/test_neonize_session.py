@@ -14,6 +14,7 @@ from kurir.session_node.engines.engine import (
     NotConnected,
     OutcomeUnknown,
     ReceiptSeen,
+    Received,
     SendFailed,
     SendOrder,
     SessionSpec,
@@ -29,6 +30,7 @@ from tests.support.conditions import until
 library.load()
 
 from neonize.proto import Neonize_pb2 as nz  # noqa: E402
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as WhatsAppMessage  # noqa: E402
 
 from kurir.session_node.engines.neonize import to_whatsapp  # noqa: E402
 
@@ -74,6 +76,7 @@ class Scripted:
         self.why = ""
         self.answer: Callable[[], bytes] = lambda: acked("3EB0")
         self.uploads: list[tuple[int, int]] = []
+        self.last_words: list[tuple[int, bytes]] = []
         self._stopped: dict[bytes, threading.Event] = {}
 
     def run_client(self, client: bytes, opening: Opening, listener: Listener) -> str:
@@ -94,7 +97,8 @@ class Scripted:
         self.listener.on_event(kind, data)
 
     def disconnect(self, client: bytes) -> None:
-        pass
+        for kind, data in self.last_words:
+            self.say(kind, data)
 
     def stop_client(self, client: bytes) -> None:
         self._stopped[client].set()
@@ -384,6 +388,21 @@ async def test_logging_out_forgets_the_keys(session: NeonizeSession, watched: Wa
     await session.logout()
     assert watched.seen[-1] == StateChanged(state="logged_out", reason="requested")
     assert not SqliteStore(tmp_path).file("t1", "d1").exists()
+
+
+async def test_what_was_received_until_the_connection_is_closed_is_told_and_nothing_else(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
+    """The library has decrypted it by then, so nobody could ever read it again."""
+    source = nz.MessageSource(Chat=to_whatsapp.jid(FRIEND), Sender=to_whatsapp.jid(FRIEND), IsFromMe=False)
+    info = nz.MessageInfo(MessageSource=source, ID="3EB1", Type="text", Pushname="", Timestamp=1_767_312_000)
+    message = partial(nz.Message(Info=info, Message=WhatsAppMessage(conversation="Halo")))
+    scripted.last_words = [(library.DISCONNECTED, b""), (library.MESSAGE, message), (library.CONNECTED, b"")]
+    told = len(watched.seen)
+    await session.close()
+    assert [type(one) for one in watched.seen[told:]] == [Received]
+    scripted.say(library.MESSAGE, message)
+    assert len(watched.seen) == told + 1
 
 
 async def test_an_event_that_nobody_understands_is_passed_over(

@@ -6,6 +6,7 @@ that a run tells how often it happened.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from kurir.contracts.commands import SendMessage
@@ -160,14 +161,24 @@ def inbound(
     return Findings(wrong, counts)
 
 
-def gaps(events: Iterable[AnyEvent]) -> dict[str, list[tuple[float, float, str | None]]]:
-    """When each device was away: from when, for how many seconds, and the reason that was told."""
+class Gap(NamedTuple):
+    """A time in which a device was away, with the reason that was told at its beginning."""
+
+    since: datetime
+    seconds: float
+    reason: str | None
+
+
+def gaps(events: Iterable[AnyEvent]) -> dict[str, list[Gap]]:
+    """When each device was away, as its events tell it: from `disconnected` to the next `connected`."""
     away: dict[str, ConnectionUpdate] = {}
-    found: dict[str, list[tuple[float, float, str | None]]] = defaultdict(list)
-    for event in sorted((e for e in events if isinstance(e, ConnectionUpdate)), key=lambda e: e.at):
+    found: dict[str, list[Gap]] = defaultdict(list)
+    for event in events:
+        if not isinstance(event, ConnectionUpdate):
+            continue
         if event.state == "connected" and event.device in away:
             left = away.pop(event.device)
-            found[event.device].append((left.at.timestamp(), (event.at - left.at).total_seconds(), left.reason))
+            found[event.device].append(Gap(left.at, (event.at - left.at).total_seconds(), left.reason))
         elif event.state == "disconnected":
             away.setdefault(event.device, event)
     return dict(found)
