@@ -47,16 +47,16 @@ class World(msgspec.Struct, frozen=True):
     devices: list[Stored]
 
 
-def measured(module: str, devices: int, arguments: Sequence[str] = ()) -> list[Any]:
+def measured(module: str, devices: int, arguments: Sequence[str] = (), *, ack_delay_s: float = 0.0) -> list[Any]:
     """Run `python -m <module> --inside …` on an emulator with so many stored devices; the figures of its `answer`.
 
-    Raises RuntimeError when it fails.
+    The emulator acknowledges a message after `ack_delay_s`. Raises RuntimeError when it fails.
     """
     with tempfile.TemporaryDirectory(prefix="kurir-bench-") as folder:
         home = Path(folder)
         (home / "emulator").mkdir()
         with EmulatorProcess(home / "emulator") as emulator:
-            world = asyncio.run(_made(emulator, home, devices))
+            world = asyncio.run(_made(emulator, home, devices, ack_delay_s))
             (home / "world.json").write_bytes(msgspec.json.encode(world))
             command = emulator.trusting(sys.executable, "-m", module, INSIDE, folder, *arguments)
             if subprocess.run(command, cwd=emulator.cwd, check=False).returncode:
@@ -75,7 +75,7 @@ def answer(folder: str, figures: Sequence[object]) -> None:
     (Path(folder) / ANSWER).write_bytes(pickle.dumps(list(figures)))
 
 
-async def _made(emulator: EmulatorProcess, home: Path, count: int) -> World:
+async def _made(emulator: EmulatorProcess, home: Path, count: int, ack_delay_s: float) -> World:
     await emulator.client.contact(FRIEND, name="Vera", delivered=True, read=False)
     clients = NeonizeClients(emulator, home)
     await clients.start()
@@ -87,6 +87,7 @@ async def _made(emulator: EmulatorProcess, home: Path, count: int) -> World:
         phone, file = f"62811{number:07}", home / "stores" / f"{number}.db"
         provided = await template.write(file, emulator.client, phone, name=f"Bench {number}")
         devices.append(Stored(phone, provided.jid, str(file)))
+    await emulator.client.set_faults(ack_delay_s=ack_delay_s)
     address = EmulatorAddress.read(home / "emulator")
     return World(str(home), address.proxy, address.pid, devices)
 
