@@ -107,6 +107,10 @@ test-system: setup ## The system tests alone: real processes, killed at bad mome
 chaos: setup ## Kill dispatchers, NATS and MongoDB for half an hour; no delivery may be lost (CHAOS_S=60: shorter)
 	@KURIR_CHAOS_S=$(CHAOS_S) KURIR_CHAOS_TENANTS=1 $(RUN) pytest -s tests/system/test_chaos_of_deliveries.py
 
+.PHONY: chaos-sessions
+chaos-sessions: setup ## Kill, freeze, cut off and drain session nodes for half an hour; no device may have two owners
+	@KURIR_CHAOS_S=$(CHAOS_S) $(RUN) pytest -s tests/system/sessions/test_a_device_has_one_owner_whatever_happens.py
+
 .PHONY: bench
 bench: setup ## Measure, each figure beside its floor in the same run
 	@$(RUN) python -m benchmarks
