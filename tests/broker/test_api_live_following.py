@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -121,6 +122,33 @@ async def test_an_event_is_told_at_once_as_a_webhook_would_tell_it(api: Api, fol
     body = SHAPES["device_gateway"](events.type_of(event), stored.data, lambda _: None).body
     assert one == json.loads(body)
     assert one["data"]["content"] == {"conversation": "Grüße 😀"}
+
+
+@BOTH
+async def test_what_becomes_of_a_webhook_is_told_to_who_follows_the_whole_tenant(api: Api, follow: Any) -> None:
+    tenant = await api.tenant()
+    device = await tenant.device()
+    event = events.EndpointRecovered(
+        id="wh_1-recovered-2",
+        tenant=tenant.id,
+        device=subjects.NO_DEVICE,
+        at=datetime.now(UTC),
+        endpoint="wh_1",
+        host="example.com",
+    )
+    async with (
+        follow(api, tenant.key, events="endpoint.*") as told,
+        follow(api, tenant.key, events="*", deviceId=device) as of_a_device,
+    ):
+        for one in (told, of_a_device):
+            await next_of(one, with_position=True)
+        subject = subjects.event(tenant.id, subjects.NO_DEVICE, "endpoint.recovered")
+        await api.bus.publish(subject, events.encode(event))
+        await say(api, tenant.id, device)
+        one = await next_of(told)
+        other = await next_of(of_a_device)
+    assert (one["event"], one["data"]["endpoint"], one["data"]["device"]) == ("endpoint.recovered", "wh_1", "-")
+    assert other["event"] == "message.received"
 
 
 @BOTH

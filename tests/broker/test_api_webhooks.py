@@ -297,6 +297,8 @@ async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back
         failing_since=datetime.now(UTC) - timedelta(days=5),
         disabled=True,
         reason="failing for five days",
+        error="http_5xx",
+        status=502,
     )
     await Registry(api.bus, "endpoint_state", EndpointState).put(key_of(tenant.id, made["id"]), state)
 
@@ -304,7 +306,9 @@ async def test_one_that_was_disabled_for_failing_says_so_and_can_be_brought_back
         return (await tenant.get(f"/webhooks/{made['id']}")).json()["active"] is False
 
     await until("it is shown as off", is_off)
-    assert (await tenant.get(f"/webhooks/{made['id']}")).json()["disabledReason"] == "failing for five days"
+    shown = (await tenant.get(f"/webhooks/{made['id']}")).json()
+    assert shown["disabledReason"] == "failing for five days"
+    assert (shown["lastError"], shown["lastStatus"]) == ("http_5xx", 502)
     back = (await tenant.patch(f"/webhooks/{made['id']}", json={"active": True})).json()
     assert (back["active"], back["disabledReason"]) == (True, None)
 

@@ -205,9 +205,8 @@ async def test_an_endpoint_that_fails_in_a_row_is_left_alone_and_probed(
 
 
 async def test_an_endpoint_has_a_retry_schedule_of_its_own(stage: Stage, receiver: WebhookReceiver) -> None:
-    await stage.endpoint(receiver.url("/own"), retry_delays_s=(0.1,))
-    await stage.endpoint(receiver.url("/none"), retry_delays_s=())
-    await stage.endpoint(receiver.url("/usual"))
+    for path, delays_s in (("/own", (0.1,)), ("/none", ()), ("/usual", None)):
+        await stage.endpoint(receiver.url(path), events=("messages.upsert",), retry_delays_s=delays_s)
     for path in ("/own", "/none", "/usual"):
         receiver.on(path, Reply(500))
     async with stage.dispatcher(retry_schedule="0.1,0.1"):

@@ -144,7 +144,9 @@ class Chaos:
 
     async def register(self) -> None:
         for number in range(ENDPOINTS):
-            own: dict[str, Any] = {"retry_delays_s": (0.5,)} if number in GIVING_UP_SOON else {}
+            own: dict[str, Any] = {"events": ("message.received",)}  # and nothing of how each other fares
+            if number in GIVING_UP_SOON:
+                own["retry_delays_s"] = (0.5,)
             endpoint: Endpoint = await self.stage.endpoint(self.farm.url(number), tenant=tenant_of(number), **own)
             self.endpoints[endpoint.id] = number
 

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir.contracts import events
+from kurir.contracts import events, subjects
 from kurir.contracts.content import Address, Media, Text
 from kurir.contracts.events import EVENT_TYPES
 from kurir.contracts.records import Endpoint, EventFilter
 from kurir.dialects.event_patterns import is_event_pattern, wants_type
-from kurir.webhook_dispatcher.matching import asks_for_body, interested, passes
+from kurir.webhook_dispatcher.matching import hears, interested
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -88,7 +88,7 @@ def test_a_filter_names_devices() -> None:
     two, none = an_endpoint(id="two", filter=EventFilter(devices=("d1", "d2"))), an_endpoint(id="none")
     assert interested([two, none], "d2", "messages.upsert") == [two, none]
     assert interested([two, none], "d3", "messages.upsert") == [none]
-    assert not asks_for_body(two.filter)
+    assert interested([two, none], subjects.NO_DEVICE, "endpoint.failing") == [two, none]
 
 
 ALICE = Address(jid="123@lid", pn="628111@s.whatsapp.net", lid="123@lid")
@@ -133,11 +133,21 @@ ALL = {
     ],
 )
 def test_a_filter_looks_at_chat_direction_and_writer(filter: EventFilter, expected: set[str]) -> None:
-    assert asks_for_body(filter)
+    endpoint = an_endpoint(filter=filter)
     assert {
-        name for name, event in ALL.items() if passes(filter, events.type_of(event), events.encode(event))
+        name for name, event in ALL.items() if hears(endpoint, events.type_of(event), events.encode(event))
     } == expected
 
 
+def test_an_endpoint_hears_of_others_and_never_of_itself() -> None:
+    event = events.EndpointRecovered(
+        id="a-recovered-1", tenant="t1", device=subjects.NO_DEVICE, at=NOW, endpoint="a", host="example.com"
+    )
+    heard = [one for one in ("a", "b") if hears(an_endpoint(id=one), "endpoint.recovered", events.encode(event))]
+    assert heard == ["b"]
+
+
 def test_an_event_that_cannot_be_read_is_rather_sent_than_lost() -> None:
-    assert passes(EventFilter(chats=("1@g.us",)), "a.type.that.is.new", b'{"chat":"of another form"}')
+    endpoint = an_endpoint(filter=EventFilter(chats=("1@g.us",)))
+    assert hears(endpoint, "a.type.that.is.new", b'{"chat":"of another form"}')
+    assert hears(endpoint, "endpoint.failing", b'{"endpoint":{"of":"another form"}}')

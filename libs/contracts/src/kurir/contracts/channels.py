@@ -109,6 +109,16 @@ CHANNELS = (
         events.GroupMembersChanged, ("session-node",), "Members of a group came, went, or got another role."
     ),
     _event_channel(events.ContactUpdated, ("session-node",), "Somebody changed or removed the profile picture."),
+    _event_channel(
+        events.EndpointFailing, ("webhook-dispatcher",), "Several attempts in a row to deliver to a webhook failed."
+    ),
+    _event_channel(events.EndpointRecovered, ("webhook-dispatcher",), "A webhook that failed took a delivery again."),
+    _event_channel(
+        events.EndpointExhausted,
+        ("webhook-dispatcher",),
+        "Deliveries to a webhook were given up after their last attempt.",
+    ),
+    _event_channel(events.EndpointDisabled, ("webhook-dispatcher",), "Nothing more is sent to a webhook, and why."),
     _event_channel(events.MessageQueued, ("api",), "A message was accepted: its command is stored."),
     _event_channel(events.MessageSending, ("session-node",), "The engine is about to be asked to send."),
     _event_channel(

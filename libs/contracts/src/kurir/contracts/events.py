@@ -1,8 +1,8 @@
-"""Facts about devices and messages. Published by the shard that owns the device, or by the api where it says so.
+"""Facts about devices, messages and endpoints. Published by the shard that owns the device, or by whom it says so.
 
 The dotted tag is the event's type, the tail of its subject and its CloudEvents type. `id` is stable: the same in the
 stream, in every webhook attempt and in the audit log, and it is the Nats-Msg-Id, so a repeated report is stored once.
-`seq` grows by one with each event of a device's session; 0 marks an event of the api, outside that sequence.
+`seq` grows by one with each event of a device's session; 0 marks an event of another service, outside that sequence.
 `epoch` is the fencing token of the owner that speaks: a smaller one than seen before is a late word of a former owner.
 """
 
@@ -205,6 +205,54 @@ class ContactUpdated(Event, frozen=True, kw_only=True, tag="contacts.update"):
     picture: Literal["changed", "removed"]
 
 
+class EndpointEvent(Event, frozen=True, kw_only=True):
+    """What the webhook-dispatcher says of one webhook, to the others of its tenant and never to itself.
+
+    `device` is the one that the endpoint is bound to, else `subjects.NO_DEVICE`; `host` is the URL's, without the
+    rest of it, which may be a secret. `error` is a class as in DeliveryAttempt, `status` that of the answer, if any.
+    """
+
+    endpoint: str
+    host: str
+
+
+class EndpointFailing(EndpointEvent, frozen=True, kw_only=True, tag="endpoint.failing"):
+    """Several attempts in a row failed, the first of them at `failing_since`. Told once, until it recovers."""
+
+    failing_since: When
+    failures: int
+    error: str
+    status: int | None = None
+
+
+class EndpointRecovered(EndpointEvent, frozen=True, kw_only=True, tag="endpoint.recovered"):
+    """An endpoint that was said to fail, or was disabled and turned on again, took a delivery."""
+
+    failing_since: When | None = None
+
+
+class EndpointExhausted(EndpointEvent, frozen=True, kw_only=True, tag="endpoint.exhausted"):
+    """A delivery was given up after its last attempt. Told at most once in ten minutes: `dead` says how many
+    deliveries to this endpoint have been given up by now and may be replayed; `event_id` is the latest of them."""
+
+    dead: int
+    delivery: str
+    event_id: str
+    event_type: str
+    attempts: int
+    error: str
+    status: int | None = None
+
+
+class EndpointDisabled(EndpointEvent, frozen=True, kw_only=True, tag="endpoint.disabled"):
+    """Nothing more is sent to an endpoint until its tenant changes it. `reason` is a sentence."""
+
+    reason: str
+    failing_since: When | None = None
+    error: str | None = None
+    status: int | None = None
+
+
 AnyEvent = (
     ConnectionUpdate
     | MessageUpserted
@@ -218,12 +266,19 @@ AnyEvent = (
     | GroupUpdated
     | GroupMembersChanged
     | ContactUpdated
+    | EndpointFailing
+    | EndpointRecovered
+    | EndpointExhausted
+    | EndpointDisabled
 )
 
 EVENT_TYPES: dict[str, type[Event]] = {str(struct.__struct_config__.tag): struct for struct in get_args(AnyEvent)}
 
 PERISHABLE_TYPES = frozenset({"presence.update"})
 """True for a moment: not kept in the history, and no webhook hears of them that does not ask by name."""
+
+ENDPOINT_TYPES = frozenset(type_ for type_, struct in EVENT_TYPES.items() if issubclass(struct, EndpointEvent))
+"""Events about an endpoint: it never hears of itself."""
 
 _decoders = {type_: msgspec.json.Decoder(struct) for type_, struct in EVENT_TYPES.items()}
 

@@ -88,6 +88,11 @@ def observed_event_id(kind: str, device: str, *parts: str) -> str:
     return f"{kind}-{_digest(device, *parts)}"
 
 
+def endpoint_event_id(endpoint: str, what: str, number: int) -> str:
+    """The id of a fact about an endpoint; `number` tells apart what may rightly happen more than once."""
+    return f"{endpoint}-{what}-{number}"
+
+
 def delivery_id(event_id: str, endpoint: str) -> str:
     """The id of one event for one endpoint; replays of it keep the id and raise the generation."""
     return f"{event_id}:{endpoint}"

@@ -184,7 +184,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 class EndpointState(Struct, frozen=True, kw_only=True):
-    """Bucket `endpoint_state`, key `<tenant>.<endpoint>`: its health, said by the webhook-dispatcher."""
+    """Bucket `endpoint_state`, key `<tenant>.<endpoint>`: its health, said by the webhook-dispatcher.
+
+    `failing_since` is the first failure since the last success; `error` and `status` are of the latest that was
+    written. `told` counts what was told of it in events, the ids of which are made of it; `last_told` is the latest.
+    """
 
     endpoint: str
     tenant: str
@@ -193,6 +197,10 @@ class EndpointState(Struct, frozen=True, kw_only=True):
     consecutive_failures: int = 0
     disabled: bool = False
     reason: str | None = None
+    error: str | None = None
+    status: int | None = None
+    told: int = 0
+    last_told: Literal["recovered", "failing", "disabled"] = "recovered"
 
 
 class Replay(Struct, frozen=True, kw_only=True):
@@ -250,6 +258,26 @@ class Shard(Struct, frozen=True, kw_only=True):
     sessions: int = 0
     draining: bool = False
     slot: str = ""
+
+
+NodeState = Literal["open", "cordoned", "drained"]
+
+
+class Node(Struct, frozen=True, kw_only=True):
+    """Bucket `nodes`, key `node_key(name)`: what operators want of a node. A node without a record is open.
+
+    A `cordoned` node takes no partitions and keeps those it has; a `drained` one gives them away too.
+    """
+
+    name: str
+    state: NodeState
+    at: When
+    by: str
+
+
+def node_key(name: str) -> str:
+    """A node's name as a key: what is no letter or digit becomes a dash."""
+    return "".join(c if c.isalnum() and c.isascii() else "-" for c in name)
 
 
 class EventFact(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,9 @@ DELIVERY_PARTITIONS = 4
 """Partitions of endpoints. Every dispatcher pulls from all of them, so more would share out nothing; and the server
 writes the state of each consumer at work some ten times a second: 83 of them cost it up to 0.4 of a core."""
 
+NO_DEVICE = "-"
+"""Stands where the device would, in events about what belongs to no single one. No device has this id."""
+
 
 def command(partition: int, tenant: str, device: str, kind: str) -> str:
     """Where an order to one device is published; `kind` is one of `commands.KINDS`."""
@@ -43,7 +46,7 @@ def due(what: str) -> str:
 
 
 def event(tenant: str, device: str, type_: str) -> str:
-    """Where a fact about a device is published; `type_` is dotted, e.g. `messages.upsert`."""
+    """Where a fact about a device, or about NO_DEVICE, is published; `type_` is dotted, e.g. `messages.upsert`."""
     return f"kurir.evt.{tenant}.{device}.{type_}"
 
 

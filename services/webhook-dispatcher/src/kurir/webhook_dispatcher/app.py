@@ -16,6 +16,7 @@ from kurir.webhook_dispatcher.audit import FactWriter, audit_fact, event_fact
 from kurir.webhook_dispatcher.circuit import CircuitSettings
 from kurir.webhook_dispatcher.circuits import Circuits
 from kurir.webhook_dispatcher.delivery import Delivering
+from kurir.webhook_dispatcher.endpoint_events import ExhaustedDeliveries
 from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import FanOut
@@ -79,8 +80,12 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     endpoints = Endpoints(bus, master_key)
     await life.start("endpoints", endpoints)
     audit = AuditTrail(bus)
-    health = EndpointHealth(bus, audit, settings.disable_after_s)
+    health = EndpointHealth(
+        bus, audit, disable_after_s=settings.disable_after_s, failing_after=settings.circuit_threshold
+    )
     await life.start("endpoint health", health)
+    exhausted = ExhaustedDeliveries(bus, life.clock)
+    await life.start("exhausted deliveries", exhausted)
     egress = await life.enter("egress", Egress(policy))
 
     most_in_flight = settings.in_flight_per_endpoint
@@ -99,6 +104,7 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
         bus=bus,
         endpoints=endpoints,
         health=health,
+        exhausted=exhausted,
         egress=egress,
         audit=audit,
         history=AttemptHistory(mongo),

@@ -27,6 +27,7 @@ from kurir.runtime.tracing import TRACEPARENT, child_span, current_traceparent, 
 from kurir.webhook_dispatcher import outcome, request
 from kurir.webhook_dispatcher.attempts import AttemptHistory, AuditTrail, publish_through_outage
 from kurir.webhook_dispatcher.circuits import Circuits
+from kurir.webhook_dispatcher.endpoint_events import ExhaustedDeliveries
 from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.measures import Measures
@@ -54,6 +55,7 @@ class Delivering:
         bus: Bus,
         endpoints: Endpoints,
         health: EndpointHealth,
+        exhausted: ExhaustedDeliveries,
         egress: Egress,
         audit: AuditTrail,
         history: AttemptHistory,
@@ -70,6 +72,7 @@ class Delivering:
         self._bus = bus
         self._endpoints = endpoints
         self._health = health
+        self._exhausted = exhausted
         self._egress = egress
         self._audit = audit
         self._history = history
@@ -207,7 +210,7 @@ class Delivering:
             result = "delivered"
             self._circuits.succeeded(endpoint.id)
             self._health.succeeded(endpoint, at)
-        elif verdict.kind == "gone" or self._health.failed(endpoint, at):
+        elif verdict.kind == "gone" or self._health.failed(endpoint, at, verdict.error or "", answer.status):
             result = "disabled"
         else:
             self._circuits.failed(endpoint.id)
@@ -255,10 +258,12 @@ class Delivering:
             await self._schedule(delivery, attempt.next_at or self._clock.now(), traceparent)
         elif attempt.outcome == "disabled" and endpoint is not None:
             reason = "The endpoint answered 410 Gone." if attempt.status == 410 else "It failed for too long."
-            await self._health.disable(endpoint, attempt.at, reason)
+            await self._health.disable(endpoint, attempt, reason)
             self._circuits.succeeded(endpoint.id)
         if attempt.outcome in ("dead", "disabled"):
             await self._bury(message, delivery, attempt)
+        if attempt.outcome == "dead" and endpoint is not None:
+            await self._exhausted.note(endpoint, attempt)
 
     async def _schedule(self, delivery: Delivery, at: datetime, traceparent: str | None) -> None:
         """The server puts the next attempt into the endpoint's partition when its time has come.

@@ -22,7 +22,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import GivenUp, Rejected, conclude
 from kurir.runtime.tracing import TRACEPARENT
 from kurir.webhook_dispatcher.endpoints import Endpoints
-from kurir.webhook_dispatcher.matching import asks_for_body, is_in_order, passes
+from kurir.webhook_dispatcher.matching import hears, is_in_order
 from kurir.webhook_dispatcher.measures import Measures
 
 log = get("kurir.fanout")
@@ -43,8 +43,7 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
     interested = [
         endpoint
         for endpoint in endpoints.interested(subject.tenant, subject.device, subject.type)
-        if not is_in_order(endpoint, message.published_at)
-        and (not asks_for_body(endpoint.filter) or passes(endpoint.filter, subject.type, message.data))
+        if not is_in_order(endpoint, message.published_at) and hears(endpoint, subject.type, message.data)
     ]
     if not interested:
         return []

@@ -25,7 +25,7 @@ from kurir.runtime.tracing import TRACEPARENT, valid_traceparent
 from kurir.webhook_dispatcher.delivery import Delivering, following
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import delivery_of, head_of
-from kurir.webhook_dispatcher.matching import asks_for_body, passes, wants
+from kurir.webhook_dispatcher.matching import hears, wants
 
 log = get("kurir.in_order")
 
@@ -187,7 +187,7 @@ class _Line:
         endpoint = self._endpoint
         if endpoint is None or not wants(endpoint, subject.device, subject.type):
             return
-        if asks_for_body(endpoint.filter) and not passes(endpoint.filter, subject.type, message.data):
+        if not hears(endpoint, subject.type, message.data):
             return
         head = head_of(message.data, subject)
         delivery = delivery_of(head, message.data, message.stream_seq, message.published_at, endpoint)

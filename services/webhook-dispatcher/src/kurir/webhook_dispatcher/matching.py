@@ -1,13 +1,15 @@
 """Which endpoints want an event: by type pattern (`dialects.event_patterns`), by device, and by what it says. Pure.
 
-`interested` needs the subject alone; `passes` needs the body, and is asked only for endpoints that filter by it.
+`interested` needs the subject alone; `hears` needs the body too, and reads it only where that matters.
 """
 
 from collections.abc import Iterable
 
 import msgspec
 
+from kurir.contracts import subjects
 from kurir.contracts.content import Address
+from kurir.contracts.events import ENDPOINT_TYPES
 from kurir.contracts.records import Endpoint, EventFilter
 from kurir.dialects.event_patterns import wants_type
 
@@ -20,7 +22,7 @@ def wants(endpoint: Endpoint, device: str, type_: str) -> bool:
     return (
         endpoint.active
         and endpoint.device in (None, device)
-        and (not endpoint.filter.devices or device in endpoint.filter.devices)
+        and (not endpoint.filter.devices or device in endpoint.filter.devices or device == subjects.NO_DEVICE)
         and wants_type(endpoint.events, type_)
     )
 
@@ -41,20 +43,25 @@ def is_in_order(endpoint: Endpoint, published_at: float) -> bool:
     return (published_at >= endpoint.order_changed_at.timestamp()) == endpoint.in_order
 
 
+def hears(endpoint: Endpoint, type_: str, event: bytes) -> bool:
+    """Whether `endpoint`, which wants events of this type, is to hear of this one."""
+    if type_ in ENDPOINT_TYPES and _is_about(endpoint, event):
+        return False
+    filter = endpoint.filter
+    is_asked = bool(filter.chats) or filter.direction is not None or filter.from_me is not None
+    return not is_asked or passes(filter, type_, event)
+
+
 class _Said(msgspec.Struct, frozen=True):
     """What filters look at, of any event."""
 
     chat: Address | None = None
     to: str | None = None
     from_me: bool = False
+    endpoint: str | None = None
 
 
 _said_decoder = msgspec.json.Decoder(_Said)
-
-
-def asks_for_body(filter: EventFilter) -> bool:
-    """Whether the filter is about what an event says."""
-    return bool(filter.chats) or filter.direction is not None or filter.from_me is not None
 
 
 def passes(filter: EventFilter, type_: str, event: bytes) -> bool:
@@ -68,6 +75,13 @@ def passes(filter: EventFilter, type_: str, event: bytes) -> bool:
     if filter.direction is not None and filter.direction != (_direction(type_, said) or filter.direction):
         return False
     return not filter.chats or _is_of(filter.chats, said)
+
+
+def _is_about(endpoint: Endpoint, event: bytes) -> bool:
+    try:
+        return _said_decoder.decode(event).endpoint == endpoint.id
+    except msgspec.DecodeError:
+        return False
 
 
 def _direction(type_: str, said: _Said) -> str | None:

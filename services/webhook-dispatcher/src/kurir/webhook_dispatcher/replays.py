@@ -27,7 +27,7 @@ from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.settlement import Rejected, Retry, settle
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import delivery_of, head_of
-from kurir.webhook_dispatcher.matching import passes, wants
+from kurir.webhook_dispatcher.matching import hears, passes, wants
 
 log = get("kurir.replays")
 
@@ -188,7 +188,8 @@ class Replays:
                     wants(endpoint, named.device, named.type)
                     and wants_type(order.events, named.type)
                     and (not order.filter.devices or named.device in order.filter.devices)
-                    and all(passes(filter, named.type, one.data) for filter in (endpoint.filter, order.filter))
+                    and hears(endpoint, named.type, one.data)
+                    and passes(order.filter, named.type, one.data)
                 )
                 delivery = None
                 if is_wanted:

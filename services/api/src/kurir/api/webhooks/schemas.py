@@ -143,7 +143,9 @@ class RotateSecret(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
 
 class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A webhook. `secret` is there once, in the answer that made it; values of `headers` never are. `publicKey` is
-    what `v1a` signatures are verified by. `disabledReason` says why nothing is sent."""
+    what `v1a` signatures are verified by. `disabledReason` says why nothing is sent. `failingSince` is when the
+    first of the latest failures in a row happened, `lastError` the kind of the last one, such as `timeout` or
+    `http_5xx`, and `lastStatus` its status, if there was an answer; all three are null once a request succeeded."""
 
     id: str
     url: str
@@ -167,6 +169,8 @@ class WebhookView(Struct, frozen=True, kw_only=True, rename="camel"):
     client_certificate: ClientCertificateView | None = None
     disabled_reason: str | None = None
     failing_since: datetime | None = None
+    last_error: str | None = None
+    last_status: int | None = None
 
 
 class NewSecret(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -209,6 +213,8 @@ def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None 
         client_certificate=_certificate_of(endpoint),
         disabled_reason=endpoint.disabled_reason or (state.reason if state is not None and is_disabled else None),
         failing_since=state.failing_since if state is not None else None,
+        last_error=state.error if state is not None else None,
+        last_status=state.status if state is not None else None,
     )
 
 
