@@ -26,13 +26,13 @@ class Finished(NamedTuple):
     stderr: str
 
 
-async def command_line(url: str, *arguments: str) -> Finished:
+async def command_line(url: str, *arguments: str, module: str = "kurir.api.commands") -> Finished:
     """Run `kurir <arguments>` as a process of its own."""
     group, *rest = arguments
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        f"import sys; from kurir.api.commands import {group}; {group}(sys.argv[1:])",
+        f"import sys; from {module} import {group}; {group}(sys.argv[1:])",
         *rest,
         env={**os.environ, "NATS_URL": url},
         stdout=asyncio.subprocess.PIPE,

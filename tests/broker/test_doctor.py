@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from kurir.cli.doctor.command import Report
 from kurir.cli.doctor.examination import DoctorSettings, examine
 from kurir.contracts import subjects
-from kurir.contracts.records import Device, Endpoint, Holder, SealedSecret, Session, Shard
+from kurir.contracts.records import Device, Endpoint, Holder, Node, SealedSecret, Session, Shard
 from kurir.contracts.subjects import COMMAND_PARTITIONS
 from kurir.runtime import keyvalue, topology
 from kurir.runtime.broker import Bus
@@ -180,6 +180,15 @@ async def two_shards_in_a_slot(patient: Patient) -> None:
     await patient.put_shard("node-0_1", slot="node-0")
 
 
+async def every_node_cordoned(patient: Patient) -> None:
+    await patient.put("nodes", "node", Node(name="node", state="cordoned", at=AT, by="me"))
+
+
+async def a_node_that_was_forgotten(patient: Patient) -> None:
+    at = datetime.now(UTC) - timedelta(days=3)
+    await patient.put("nodes", "old", Node(name="old", state="drained", at=at, by="me"))
+
+
 async def no_shard_at_all(patient: Patient) -> None:
     await keyvalue.delete(patient.bus, "shards", "node-0")
 
@@ -263,6 +272,8 @@ FAULTS = (
     Fault("leases", an_eternal_lease_of_a_dead_shard, "for ever", "nats kv del leases"),
     Fault("shards", two_shards_in_a_slot, "two in slot node-0: node-0 on node, node-0_1", "KURIR_NODE_NAME"),
     Fault("shards", no_shard_at_all, "none is alive", "kurir session-node"),
+    Fault("nodes", every_node_cordoned, "no node is open", "kurir nodes uncordon"),
+    Fault("nodes", a_node_that_was_forgotten, "old is drained, for up to 72 h", "kurir nodes uncordon"),
     Fault("devices", a_device_that_is_away, "1 wanted connected are disconnected (server_unav", "reach WhatsApp"),
     Fault("devices", a_device_whose_engine_is_missing, "engine_unavailable", "Install the engine"),
     Fault("history database", mongo_is_down, "mongodb://127.0.0.1", "Start MongoDB"),

@@ -4,9 +4,10 @@ import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
-from kurir.contracts.records import Shard
+from kurir.contracts.records import Node, NodeState, Shard
 from kurir.session_node.placement import SLACK, wanted_owners
 
 
@@ -68,3 +69,38 @@ def test_a_slot_goes_back_when_its_new_process_dies() -> None:
     old = a_shard("a_9", slot="a")
     assert set(wanted_owners([old, a_shard("a_10", slot="a", after_s=60)]).values()) == {"a_10"}
     assert set(wanted_owners([old]).values()) == {"a_9"}
+
+
+def a_node(name: str, state: NodeState) -> Node:
+    return Node(name=name, state=state, at=datetime(2026, 1, 1, tzinfo=UTC), by="me")
+
+
+def on_nodes(*names: str) -> list[Shard]:
+    return [msgspec.structs.replace(a_shard(f"{name}-0"), node=name) for name in names]
+
+
+def test_a_cordoned_node_keeps_what_it_holds_and_gets_no_more() -> None:
+    held = dict.fromkeys(range(5), "a-0")
+    owners = wanted_owners(on_nodes("a", "b", "c"), nodes=[a_node("a", "cordoned")], holders=held)
+    assert {p for p, owner in owners.items() if owner == "a-0"} == set(held)
+    assert sorted(owners) == list(range(64))
+
+
+def test_a_drained_node_keeps_nothing() -> None:
+    held = dict.fromkeys(range(64), "a-0")
+    owners = wanted_owners(on_nodes("a", "b"), nodes=[a_node("a", "drained")], holders=held)
+    assert set(owners.values()) == {"b-0"}
+
+
+def test_when_every_node_is_cordoned_they_go_on_rather_than_leave_devices_alone() -> None:
+    cordoned = [a_node("a", "cordoned"), a_node("b", "cordoned")]
+    assert len(wanted_owners(on_nodes("a", "b"), nodes=cordoned)) == 64
+    mixed = [a_node("a", "drained"), a_node("b", "cordoned")]
+    assert set(wanted_owners(on_nodes("a", "b"), nodes=mixed).values()) == {"b-0"}
+    drained = [a_node("a", "drained"), a_node("b", "drained")]
+    assert set(wanted_owners(on_nodes("a", "b"), nodes=drained).values()) == {"a-0", "b-0"}
+
+
+def test_the_name_of_a_node_is_its_key_also_when_it_has_dots() -> None:
+    owners = wanted_owners(on_nodes("a.example", "b"), nodes=[a_node("a.example", "drained")])
+    assert set(owners.values()) == {"b-0"}

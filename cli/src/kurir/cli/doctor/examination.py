@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from kurir.cli.doctor.broker import consumers, dead_letters, room, streams
 from kurir.cli.doctor.devices import devices
 from kurir.cli.doctor.environment import clocks, history_database, master_key, records
-from kurir.cli.doctor.partitions import leases, shards
+from kurir.cli.doctor.partitions import leases, nodes, shards
 from kurir.runtime.broker import Bus, PublishError, Unreachable
 from kurir.runtime.clock import Clock
 from kurir.runtime.diagnosis import Check, Finding, NotAnswering, Scene
@@ -30,6 +30,7 @@ OWN: Mapping[str, Check] = {
     "room": room,
     "dead letters": dead_letters,
     "shards": shards,
+    "nodes": nodes,
     "leases": leases,
     "devices": devices,
     "clocks": clocks,

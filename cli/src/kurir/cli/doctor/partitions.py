@@ -7,14 +7,15 @@ it was so both times.
 import asyncio
 from collections import Counter, defaultdict
 
-from kurir.cli.doctor.broker import shown
-from kurir.contracts.records import Holder, Shard
+from kurir.cli.doctor.broker import lasting, shown
+from kurir.contracts.records import Holder, Node, Shard, node_key
 from kurir.contracts.subjects import COMMAND_PARTITIONS
 from kurir.runtime.diagnosis import Finding, Scene
 
 LOOK_AGAIN_S = 3.0
 HAND_OVER_S = 300.0  # a shard that is replaced lives beside its successor for so long at most
 NEARLY_FULL = 0.9
+FORGOTTEN_S = 24 * 3600.0  # maintenance of a node takes hours
 
 Problem = tuple[str, str]  # its kind, and whom it is about
 
@@ -84,3 +85,18 @@ async def shards(scene: Scene) -> list[Finding]:
         cure = "Run another session-node, or raise KURIR_SHARDS where there is memory for it."
         found.append(Finding("shards", "warn", text, cure))
     return found or [Finding("shards", "ok", text)]
+
+
+async def nodes(scene: Scene) -> list[Finding]:
+    """Nodes that operators keep partitions away from: forgotten ones, and all of them at once."""
+    states = {entry.key: entry.value for entry in await scene.records("nodes", Node)}
+    living = {node_key(entry.value.node) for entry in await scene.records("shards", Shard)}
+    told = ", ".join(f"{node.name} is {node.state}" for _, node in sorted(states.items()))
+    uncordon = "Open nodes again with `kurir nodes uncordon <name>`."
+    if living and living <= states.keys():
+        text = f"no node is open, so cordons are not honoured: {told}"
+        return [Finding("nodes", "fail", text, uncordon)]
+    age_s = max([(scene.clock.now() - node.at).total_seconds() for node in states.values()], default=0.0)
+    if age_s > FORGOTTEN_S:
+        return [Finding("nodes", "warn", f"{told}, for up to {lasting(age_s)}", uncordon)]
+    return [Finding("nodes", "ok", told or f"all {len(living)} are open")]

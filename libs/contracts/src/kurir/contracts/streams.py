@@ -250,6 +250,7 @@ KV_BUCKETS = (
     BucketSpec(name="sessions", writer="session-node", description="the live state of each device"),
     BucketSpec(name="leases", writer="session-node", description="who owns which partition", entry_ttl=True),
     BucketSpec(name="shards", writer="session-node", description="shards that are alive", entry_ttl=True),
+    BucketSpec(name="nodes", writer="api", description="nodes that operators cordoned or drained"),
     BucketSpec(name="leaders", writer="scheduler", description="who leads a job", entry_ttl=True),
     BucketSpec(
         name="endpoint_state",

@@ -23,6 +23,7 @@ from kurir.api.live.websocket_protocol import WebsocketProtocol
 from kurir.api.media import routes as media
 from kurir.api.messages import routes as messages
 from kurir.api.messages import send
+from kurir.api.nodes import routes as nodes
 from kurir.api.observed import Observed
 from kurir.api.problems import answer
 from kurir.api.services import Services, open_services
@@ -59,7 +60,7 @@ def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]
         account.router(),
         *live_events.routers(tenant_guard(authenticator)),
         Router("/", guards=[tenant_guard(authenticator)], route_handlers=tenant),
-        Router("/", guards=[operator_guard(authenticator)], route_handlers=[tenants.router()]),
+        Router("/", guards=[operator_guard(authenticator)], route_handlers=[tenants.router(), nodes.router()]),
     ]
 
 

@@ -1,27 +1,18 @@
 """`kurir tenant` and `kurir key`: customers and keys from the command line, written where the api reads them."""
 
-import asyncio
-import contextlib
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import click
 
 from kurir.api.changes import Changes
-from kurir.api.problems import Problem
-from kurir.api.settings import ApiSettings
+from kurir.api.command_line import ACTOR, run, started
 from kurir.api.tenants.schemas import NewTenant
 from kurir.api.tenants.service import Tenants
 from kurir.contracts.records import ApiKey, Device, Endpoint, Tenant
-from kurir.runtime import logs
-from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.broker import Bus
 from kurir.runtime.clock import SystemClock
 from kurir.runtime.registry import Registry
-from kurir.runtime.settings import SettingsRefused, load
-
-CONNECT_TIMEOUT_S = 10.0
-ACTOR = "command-line"
 
 T = TypeVar("T")
 
@@ -105,35 +96,7 @@ def revoke_key(key_id: str, tenant_id: str | None, operator: bool) -> None:
 
 
 def _run(work: Callable[[Tenants], Awaitable[T]]) -> T:
-    """Do `work` over the bus that the environment names; what goes wrong becomes one sentence and exit code 1."""
-
-    async def connected() -> T:
-        async with _tenants() as tenants:
-            return await work(tenants)
-
-    try:
-        return asyncio.run(connected())
-    except (Problem, SettingsRefused) as refused:
-        raise click.ClickException(str(refused)) from None
-    except TimeoutError as error:
-        raise click.ClickException(
-            f"NATS did not answer, or `kurir topology apply` has not been run yet. {error}".strip()
-        ) from None
-    except PublishError as error:
-        raise click.ClickException(f"NATS did not confirm: {error}") from None
-
-
-@contextlib.asynccontextmanager
-async def _tenants() -> AsyncIterator[Tenants]:
-    settings = load(ApiSettings)
-    # Standard output is for what was asked for: scripts read the key from it.
-    logs.configure("command-line", settings.node_name, level="WARNING", form="console", stream=sys.stderr)
-    creds = str(settings.nats_creds) if settings.nats_creds else None
-    async with contextlib.AsyncExitStack() as stack:
-        bus = await asyncio.wait_for(
-            Bus.connect(settings.nats_url, name="command line", creds=creds, on_closed=sys.exit), CONNECT_TIMEOUT_S
-        )
-        stack.push_async_callback(bus.close)
+    async def over(bus: Bus) -> T:
         clock = SystemClock()
         registries = (
             Registry(bus, "tenants", Tenant),
@@ -141,7 +104,7 @@ async def _tenants() -> AsyncIterator[Tenants]:
             Registry(bus, "devices", Device),
             Registry(bus, "endpoints", Endpoint),
         )
-        for registry in registries:
-            await registry.start(CONNECT_TIMEOUT_S)
-            stack.push_async_callback(registry.stop)
-        yield Tenants(clock, Changes(bus, clock), *registries)
+        async with started(*registries):
+            return await work(Tenants(clock, Changes(bus, clock), *registries))
+
+    return run(over)

@@ -18,6 +18,7 @@ from kurir.api.live.tickets import Tickets
 from kurir.api.media.service import MediaStore
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
+from kurir.api.nodes.service import Nodes
 from kurir.api.questions import Questions
 from kurir.api.rate_limit import SendLimit
 from kurir.api.settings import ApiSettings
@@ -25,7 +26,18 @@ from kurir.api.tenants.service import Tenants
 from kurir.api.webhooks.attempts import WebhookAttempts
 from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.service import Webhooks
-from kurir.contracts.records import ApiKey, Device, Endpoint, EndpointState, Replay, Session, Tenant
+from kurir.contracts.records import (
+    ApiKey,
+    Device,
+    Endpoint,
+    EndpointState,
+    Holder,
+    Node,
+    Replay,
+    Session,
+    Shard,
+    Tenant,
+)
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.broker import Bus
@@ -47,6 +59,7 @@ class Services(Struct, frozen=True):
     replays: WebhookReplays
     attempts: WebhookAttempts
     tenants: Tenants
+    nodes: Nodes
     media: MediaStore
     feed: DeviceFeed
     live: LiveEvents
@@ -75,7 +88,13 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     endpoints = Registry(bus, "endpoints", Endpoint)
     endpoint_states = Registry(bus, "endpoint_state", EndpointState)
     replay_progress = Registry(bus, "replays", Replay)
-    for registry in (tenants, keys, devices, sessions, endpoints, endpoint_states, replay_progress):
+    nodes, shards, leases = (
+        Registry(bus, "nodes", Node),
+        Registry(bus, "shards", Shard),
+        Registry(bus, "leases", Holder),
+    )
+    of_tenants = (tenants, keys, devices, sessions, endpoints, endpoint_states, replay_progress)
+    for registry in (*of_tenants, nodes, shards, leases):
         await registry.start()
         life.on_stop(f"registry {registry.bucket}", registry.stop)
         life.health.ready_when(registry.bucket, lambda registry=registry: registry.is_current)  # type: ignore[misc]
@@ -112,6 +131,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         webhooks=webhooks,
         replays=WebhookReplays(bus, life.clock, changes, webhooks, replay_progress),
         attempts=WebhookAttempts(mongo, webhooks),
+        nodes=Nodes(life.clock, changes, nodes, shards, leases),
         tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
         feed=feed,

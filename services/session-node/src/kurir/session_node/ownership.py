@@ -15,7 +15,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from kurir.contracts.records import Holder, Shard
+from kurir.contracts.records import Holder, Node, Shard, node_key
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.kill_timer import KillTimer
 from kurir.runtime.lease import RENEWALS_PER_TTL, Lease, LeaseKeeper
@@ -58,6 +58,7 @@ class Ownership:
         me: Shard,
         shards: Registry[Shard],
         leases: Registry[Holder],
+        nodes: Registry[Node],
         lease_ttl_s: int,
         open_partition: Callable[[int, Lease], Awaitable[Owned]],
         session_count: Callable[[], int],
@@ -68,6 +69,7 @@ class Ownership:
         self._me = me
         self._shards = shards
         self._leases = leases
+        self._nodes = nodes
         self._ttl_s = lease_ttl_s
         self._open_partition = open_partition
         self.session_count = session_count
@@ -88,6 +90,7 @@ class Ownership:
         self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
         self._news = asyncio.Event()
         self._is_settled = False
+        self._none_open = False
         self._revision = 0
         self._announcing: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -107,7 +110,8 @@ class Ownership:
         """Announce this shard and begin to claim. Waits while another process of the same name is alive."""
         await self._announce_first()
         await self._keeper.start()
-        self._forget = [self._shards.on_change(self._changed), self._leases.on_change(self._changed)]
+        watched = (self._shards, self._leases, self._nodes)
+        self._forget = [registry.on_change(self._changed) for registry in watched]
         self._announcing = asyncio.create_task(self._announce())
         self._looking = asyncio.create_task(self._look())
 
@@ -160,11 +164,25 @@ class Ownership:
             self._giving = self._begin(surplus[0], self._give_away(surplus[0]))
         self._is_settled = self._is_settled or not missing
         self._meters.partitions.set(len(self._owned))
+        self._note_cordon()
 
     def _wanted(self) -> dict[int, str]:
         # Our own record may have expired while the bus was away; we are alive all the same.
         others = [shard for _, shard in self._shards.items() if shard.id != self._me.id]
-        return wanted_owners([*others, self._me])
+        holders = {int(key[1:]): lease.holder for key, lease in self._leases.items()}
+        holders |= dict.fromkeys(self._owned, self._me.id)
+        return wanted_owners([*others, self._me], nodes=[node for _, node in self._nodes.items()], holders=holders)
+
+    def _note_cordon(self) -> None:
+        """Say what operators want of this node, and when they want it of every node, which cannot be honoured."""
+        states = {key: node.state for key, node in self._nodes.items()}
+        mine = states.get(node_key(self._me.node), "open")
+        self._meters.cordoned.set(0 if mine == "open" else 1)
+        shards = [shard for _, shard in self._shards.items() if not shard.draining]
+        none_open = bool(shards) and all(states.get(node_key(shard.node), "open") != "open" for shard in shards)
+        if none_open and not self._none_open:
+            log.error("ownership.no_node_is_open", state=mine)
+        self._none_open = none_open
 
     def _seems_free(self, partition: int) -> bool:
         """No lease is known, or that of a shard that is not there any more; the claim decides."""

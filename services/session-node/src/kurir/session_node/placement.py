@@ -7,22 +7,32 @@ none but that one's. Pure; ownership.py acts on it.
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
-from kurir.contracts.records import Shard
+from kurir.contracts.records import Node, NodeState, Shard, node_key
 from kurir.contracts.subjects import COMMAND_PARTITIONS
 
 SLACK = 1.1  # of the fair share: 1.0 would move partitions for nothing but evenness, 2.0 lets one shard have all
 
 
-def wanted_owners(shards: Iterable[Shard], partitions: int = COMMAND_PARTITIONS) -> dict[int, str]:
+def wanted_owners(
+    shards: Iterable[Shard],
+    partitions: int = COMMAND_PARTITIONS,
+    *,
+    nodes: Iterable[Node] = (),
+    holders: Mapping[int, str] = MappingProxyType({}),
+) -> dict[int, str]:
     """The shard id that should own each partition; empty when no shard takes any.
 
     Each shard gets at most its share by capacity, plus SLACK. Shards that drain or have no capacity get none, nor do
-    those whose slot a newer one has.
+    those whose slot a newer one has. Shards of a cordoned node get what they hold, by `holders`, and no more; those of
+    a drained node nothing. When no node is open, cordoned ones are taken, and drained ones before none at all.
     """
-    taking = newest_of_slots(shard for shard in shards if not shard.draining and shard.capacity > 0)
+    living = newest_of_slots(shard for shard in shards if not shard.draining and shard.capacity > 0)
+    states = {node_key(node.name): node.state for node in nodes}
+    taking = takers(living, states)
     total = sum(shard.capacity for shard in taking)
     room = {shard.id: math.ceil(SLACK * partitions * shard.capacity / total) for shard in taking}
     # The pairs that score highest come first, so the order of partitions plays no role in who is turned away.
@@ -35,7 +45,16 @@ def wanted_owners(shards: Iterable[Shard], partitions: int = COMMAND_PARTITIONS)
         if partition not in owners and room[shard_id] > 0:
             owners[partition] = shard_id
             room[shard_id] -= 1
-    return owners
+    keeping = {shard.id for shard in living if states.get(node_key(shard.node)) == "cordoned"}
+    return owners | {p: holder for p, holder in holders.items() if holder in keeping}
+
+
+def takers(shards: Iterable[Shard], states: Mapping[str, NodeState]) -> list[Shard]:
+    """The shards of open nodes; if there are none those of cordoned ones, and at last all. `states` by node key."""
+    by_state: dict[NodeState, list[Shard]] = {"open": [], "cordoned": [], "drained": []}
+    for shard in shards:
+        by_state[states.get(node_key(shard.node), "open")].append(shard)
+    return by_state["open"] or by_state["cordoned"] or by_state["drained"]
 
 
 def newest_of_slots(shards: Iterable[Shard]) -> list[Shard]:

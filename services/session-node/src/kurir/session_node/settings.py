@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 
+from kurir.contracts.records import node_key
 from kurir.runtime.settings import RuntimeSettings
 
 
@@ -80,5 +81,5 @@ def postgres_url(url: str) -> str:
 
 def shard_id(node: str, index: int, life: int = 0) -> str:
     """The id of a node's shard, fit to be a subject token: a host name's dots become dashes."""
-    slot = f"{''.join(c if c.isalnum() and c.isascii() else '-' for c in node)}-{index}"
+    slot = f"{node_key(node)}-{index}"
     return f"{slot}_{life}" if life else slot  # no slot has an underscore

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from kurir.contracts.records import Device, Holder, Session
+from kurir.contracts.records import Device, Holder, Node, Session
 from kurir.contracts.records import Shard as ShardRecord
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.contracts.subjects import COMMAND_PARTITIONS
@@ -77,7 +77,7 @@ def engine_builders(settings: SessionNodeSettings) -> dict[str, Callable[[], Eng
         return SandboxEngine(_folder(settings, "sandbox"))
 
     def neonize() -> Engine:
-        from kurir.session_node.engines.neonize.client import NeonizeEngine  # 70 MB, and its import has side effects
+        from kurir.session_node.engines.neonize.engine import NeonizeEngine  # 70 MB, and its import has side effects
 
         return NeonizeEngine(
             device_store(settings),
@@ -131,6 +131,7 @@ class Shard:
         self._sessions = Registry(bus, "sessions", Session)
         self._shards = Registry(bus, "shards", ShardRecord)
         self._leases = Registry(bus, "leases", Holder)
+        self._nodes = Registry(bus, "nodes", Node)
         self._engines = EngineRoom(engines, {"neonize": settings.logins_per_s})
         self._meters = Meters(metrics)
         self._shared = Shared(
@@ -162,6 +163,7 @@ class Shard:
             me=a_shard(settings.shard_id, settings.shard_slot, settings.node_name, settings.shard_capacity),
             shards=self._shards,
             leases=self._leases,
+            nodes=self._nodes,
             lease_ttl_s=settings.lease_ttl_s,
             open_partition=self._open_partition,
             session_count=lambda: sum(partition.open_sessions for partition in self.partitions.values()),
@@ -184,7 +186,7 @@ class Shard:
 
     async def start(self) -> None:
         """Read the registries, then begin to claim partitions."""
-        for registry in (self._devices, self._sessions, self._shards, self._leases):
+        for registry in (self._devices, self._sessions, self._shards, self._leases, self._nodes):
             await registry.start()
         self._flushing = asyncio.create_task(self._flush_meters(), name="meters")
         await self._rpc.start()
@@ -198,7 +200,7 @@ class Shard:
         await self._rpc.stop()
         await self._shared.previews.close()
         await self._engines.stop()
-        for registry in (self._leases, self._shards, self._sessions, self._devices):
+        for registry in (self._nodes, self._leases, self._shards, self._sessions, self._devices):
             await registry.stop()
 
     async def _flush_meters(self) -> None:

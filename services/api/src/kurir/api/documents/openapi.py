@@ -125,6 +125,9 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "deleteTenant": _UNAVAILABLE,
     "createKey": _UNAVAILABLE,
     "revokeKey": _UNAVAILABLE,
+    "cordonNode": _UNAVAILABLE,
+    "drainNode": {409: ("CONFLICT",), **_UNAVAILABLE},
+    "uncordonNode": _UNAVAILABLE,
 }
 
 
@@ -172,6 +175,7 @@ def _of_routes() -> dict[str, Any]:
         "replays",
         "attempts",
         "tenants",
+        "nodes",
         "media",
         "feed",
         "live",
@@ -207,7 +211,7 @@ def _of_routes() -> dict[str, Any]:
                 Tag(name="Events", description="What happens, live."),
                 Tag(name="Export", description="What happened, as files."),
                 Tag(name="Webhooks", description="Where events are sent, signed."),
-                Tag(name="Operators", description="Tenants and their keys, with an operator's key."),
+                Tag(name="Operators", description="Tenants and their keys, and session nodes, with an operator's key."),
             ],
             use_handler_docstrings=True,
             operation_id_creator=lambda handler, _method, _path: _camel(handler.handler_name),
