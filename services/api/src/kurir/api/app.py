@@ -12,6 +12,7 @@ from kurir.api.account import routes as account
 from kurir.api.auth import Authenticator, operator_guard, provide_caller, provide_operator, tenant_guard
 from kurir.api.chats import routes as chats
 from kurir.api.contacts import routes as contacts
+from kurir.api.dashboard import routes as dashboard
 from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
 from kurir.api.export import routes as export
@@ -70,7 +71,7 @@ def create_app(services: Services, health: Health) -> Litestar:
     native = [Router(mount, route_handlers=[*native_routes(services.authenticator), *sends]) for mount in ("/", "/api")]
     provided = {name: getattr(services, name) for name in services.__struct_fields__}
     return Litestar(
-        [*native, documents.router(), *_health_routes(health)],
+        [*native, documents.router(), dashboard.router(), *_health_routes(health)],
         dependencies={
             "caller": Provide(provide_caller, sync_to_thread=False),
             "operator": Provide(provide_operator, sync_to_thread=False),
