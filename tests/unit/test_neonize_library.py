@@ -112,7 +112,7 @@ def test_a_broken_binary_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 LOAD = """
 import logging, sys
-from kurir.session_node.engines.neonize import client, library
+from kurir.session_node.engines.neonize import engine, library
 assert not any(name == "neonize" or name.startswith("neonize.") for name in sys.modules), "imported too early"
 library.load()
 root = logging.getLogger()
@@ -128,7 +128,7 @@ PROBE = """
 import asyncio, json, sys, time
 from pathlib import Path
 from kurir.session_node.engines.engine import SessionSpec
-from kurir.session_node.engines.neonize.client import NeonizeEngine
+from kurir.session_node.engines.neonize.engine import NeonizeEngine
 from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 
 async def main(folder, proxy, jid):

@@ -1,6 +1,7 @@
 """What a session makes of what the library says, with a library whose answers the test gives."""
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -20,9 +21,11 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.neonize import client, library, sending
-from kurir.session_node.engines.neonize.client import NeonizeEngine, NeonizeSession
+from kurir.session_node.engines.neonize import connection, library, sending
+from kurir.session_node.engines.neonize import session as sessions
+from kurir.session_node.engines.neonize.engine import NeonizeEngine
 from kurir.session_node.engines.neonize.library import Listener, Opening
+from kurir.session_node.engines.neonize.session import NeonizeSession
 from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from tests.contract.engine.worlds import Kept, Watched, a_spec
 from tests.support.conditions import until
@@ -134,10 +137,11 @@ def watched() -> Watched:
     return Watched()
 
 
-@pytest.fixture
-async def engine(tmp_path: Path, scripted: Scripted) -> AsyncIterator[NeonizeEngine]:
-    store = SqliteStore(tmp_path)
-    engine = NeonizeEngine(store, proxy="socks5://proxy:1080", load=lambda: scripted)
+@contextlib.asynccontextmanager
+async def running(folder: Path, scripted: Scripted, *, ack_timeout_s: float = 40.0) -> AsyncIterator[NeonizeEngine]:
+    """An engine whose store has the keys of the device d1."""
+    store = SqliteStore(folder)
+    engine = NeonizeEngine(store, proxy="socks5://proxy:1080", ack_timeout_s=ack_timeout_s, load=lambda: scripted)
     path = store.file("t1", "d1")
     path.parent.mkdir(parents=True)
     database = sqlite3.connect(path)
@@ -148,6 +152,12 @@ async def engine(tmp_path: Path, scripted: Scripted) -> AsyncIterator[NeonizeEng
     await engine.start()
     yield engine
     await engine.stop()
+
+
+@pytest.fixture
+async def engine(tmp_path: Path, scripted: Scripted) -> AsyncIterator[NeonizeEngine]:
+    async with running(tmp_path, scripted) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -191,7 +201,7 @@ async def test_every_client_has_a_name_of_its_own(
 async def test_a_server_that_is_away_is_tried_again(
     engine: NeonizeEngine, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(sessions, "FIRST_RETRY_S", 0.01)
     scripted.why = "failed to dial"
     await engine.open(SPEC, watched)
     gone = await watched.until_state("disconnected", times=2)
@@ -225,8 +235,8 @@ async def test_a_server_that_answers_no_keepalives_counts_as_lost(
 async def test_a_client_that_does_not_come_back_is_replaced(
     session: NeonizeSession, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "PATIENCE_S", 0.01)
-    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(connection, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(sessions, "FIRST_RETRY_S", 0.01)
     scripted.say(library.DISCONNECTED)
     await watched.until_state("connected", times=2)
     assert len(scripted.clients) == 2
@@ -254,20 +264,20 @@ async def test_what_ends_the_account_ends_the_session(
 
 
 async def test_no_answer_leaves_the_outcome_unknown_and_a_new_client_goes_on(
-    engine: NeonizeEngine, watched: Watched, scripted: Scripted
+    tmp_path: Path, watched: Watched, scripted: Scripted
 ) -> None:
-    engine.ack_timeout_s = 0.02
-    session = await engine.open(SPEC, watched)
-    await watched.until_state("connected")
-    release = threading.Event()
-    scripted.answer = lambda: (release.wait(5) and acked("3EB0LATE")) or b""
-    with pytest.raises(OutcomeUnknown):
-        await session.send(an_order())
-    release.set()
-    scripted.answer = lambda: acked("3EB1")
-    await watched.until_state("connected", times=2)
-    assert (await session.send(an_order())).whatsapp_id == "3EB1"
-    assert len(set(scripted.clients)) == 2
+    async with running(tmp_path, scripted, ack_timeout_s=0.02) as engine:
+        session = await engine.open(SPEC, watched)
+        await watched.until_state("connected")
+        release = threading.Event()
+        scripted.answer = lambda: (release.wait(5) and acked("3EB0LATE")) or b""
+        with pytest.raises(OutcomeUnknown):
+            await session.send(an_order())
+        release.set()
+        scripted.answer = lambda: acked("3EB1")
+        await watched.until_state("connected", times=2)
+        assert (await session.send(an_order())).whatsapp_id == "3EB1"
+        assert len(set(scripted.clients)) == 2
 
 
 async def test_a_refusal_has_its_reason_and_the_next_message_goes_out(
@@ -344,8 +354,8 @@ async def test_a_new_client_remembers_nothing_that_a_former_one_sent(
     session: NeonizeSession, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await session.send(an_order())
-    monkeypatch.setattr(client, "PATIENCE_S", 0.01)
-    monkeypatch.setattr(client, "FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(connection, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(sessions, "FIRST_RETRY_S", 0.01)
     scripted.say(library.DISCONNECTED)
     await watched.until_state("connected", times=2)
     scripted.say(library.RECEIPT, seen_by_friend("3EB0", "RETRY"))

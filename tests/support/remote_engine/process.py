@@ -17,7 +17,7 @@ import uvloop
 
 from kurir.runtime.addresses import AddressGuard
 from kurir.session_node.engines.engine import Attachment, Observation, Received, SendOrder, SessionSpec
-from kurir.session_node.engines.neonize.client import NeonizeEngine
+from kurir.session_node.engines.neonize.engine import NeonizeEngine
 from kurir.session_node.engines.neonize.postgres_store import PostgresStore
 from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from tests.support.remote_engine.wire import (
