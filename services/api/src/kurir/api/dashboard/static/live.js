@@ -3,6 +3,7 @@
 import { get, post, request, url } from "./api.js";
 import { failed } from "./dom.js";
 
+const SILENCE_MS = 45_000;
 const PAUSES_MS = [500, 1000, 2000, 5000, 10_000, 15_000];
 
 // Calls `heard(event)` for each event until `signal`, without a gap over lost connections; `connection(isUp)` tells of
@@ -35,26 +36,55 @@ async function whyNot(query, signal) {
 function socket(where, signal, told) {
   return new Promise((resolve) => {
     const opened = new WebSocket(where);
-    const close = () => opened.close();
-    signal.addEventListener("abort", close);
-    opened.addEventListener("message", ({ data }) => told(JSON.parse(data)));
-    opened.addEventListener("close", () => {
-      signal.removeEventListener("abort", close);
+    const leave = () => {
+      silence.end();
+      signal.removeEventListener("abort", leave);
+      opened.onmessage = null;
+      opened.close();
       resolve();
-    });
+    };
+    const silence = new Silence(leave);
+    signal.addEventListener("abort", leave);
+    opened.addEventListener("close", leave);
+    opened.onmessage = ({ data }) => {
+      silence.broken();
+      told(JSON.parse(data));
+    };
   });
+}
+
+// The API says something every 15 seconds; a connection over which nothing comes for three times as long is dead, which
+// browsers may notice only after minutes.
+class Silence {
+  constructor(tooLong) {
+    this.tooLong = tooLong;
+    this.broken();
+  }
+
+  broken() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.tooLong, SILENCE_MS);
+  }
+
+  end() {
+    clearTimeout(this.timer);
+  }
 }
 
 // Calls `heard(name, data)` with the device's `status` and `qr` events until `signal`.
 export async function followDevice({ deviceId, signal, heard, connection = () => {} }) {
   await keepTrying(signal, connection, async (isUp) => {
-    const answer = await request("GET", `devices/${encodeURIComponent(deviceId)}/events`, { signal, timeout: null });
+    const given = new AbortController();
+    const options = { signal: AbortSignal.any([signal, given.signal]), timeout: null };
+    const answer = await request("GET", `devices/${encodeURIComponent(deviceId)}/events`, options);
     isUp();
     let rest = "";
+    const silence = new Silence(() => given.abort());
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return;
+      if (done) return silence.end();
+      silence.broken();
       const blocks = (rest + value).split("\n\n");
       rest = blocks.pop();
       for (const block of blocks) {
@@ -87,11 +117,13 @@ async function keepTrying(signal, connection, attempt) {
 
 export function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
+    const awake = () => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", awake);
       resolve();
-    });
+    };
+    const timer = setTimeout(awake, milliseconds);
+    signal.addEventListener("abort", awake);
   });
 }
 

@@ -67,6 +67,18 @@ export function duration(milliseconds) {
   return `${(milliseconds / 3_600_000).toFixed(1)} h`;
 }
 
+const OF_ENDPOINTS = {
+  "endpoint.failing": ({ host, status, error }) => [`${host} fails: ${status ? `HTTP ${status}` : error}.`, "warn"],
+  "endpoint.recovered": ({ host }) => [`${host} takes events again.`, "ok"],
+  "endpoint.exhausted": ({ host, dead }) => [`An event for ${host} was given up; ${dead} by now.`, "bad"],
+  "endpoint.disabled": ({ host, reason }) => [`${host} is disabled: ${reason}`, "bad"],
+};
+
+// A sentence about a webhook and how bad it is, of an event whose name begins with endpoint.
+export function aboutEndpoint({ event, data }) {
+  return OF_ENDPOINTS[event]?.(data) ?? [event, "idle"];
+}
+
 // What a webhook is up to.
 export function health(webhook) {
   if (!webhook.active) return webhook.disabledReason ? ["Disabled", "bad"] : ["Paused", "idle"];

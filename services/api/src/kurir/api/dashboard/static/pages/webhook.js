@@ -21,7 +21,7 @@ import {
 import { form } from "../forms.js";
 import { devicesByName, reloadEvery } from "../live.js";
 import { duration, health, plain, toneOf } from "../words.js";
-import { webhookForm } from "./webhooks.js";
+import { tellOfEndpoints, webhookForm } from "./webhooks.js";
 
 const OUTCOMES = [
   ["", "All"],
@@ -41,13 +41,23 @@ export async function show(page, id) {
     attempts.element,
   );
   const reload = async () => {
-    const [webhook, replays] = await Promise.all([get(path, {}, page.signal), get(`${path}/replays`, {}, page.signal)]);
+    const [webhook, replays, dead] = await Promise.all([
+      get(path, {}, page.signal),
+      get(`${path}/replays`, {}, page.signal),
+      get(`${path}/attempts`, { outcome: "dead", limit: 1 }, page.signal).catch(() => null), // the database is away
+    ]);
     const [word, tone] = health(webhook);
     draw(parts.head, h("h1", { tabindex: "-1", class: "clip" }, webhook.url), status(word, tone));
-    draw(parts.health, ...told(webhook), actionsOf(webhook, names, path, reload), details(webhook, names));
+    draw(
+      parts.health,
+      ...told(webhook),
+      actionsOf(webhook, names, path, reload),
+      details(webhook, names, dead?.attempts[0]),
+    );
     draw(parts.replays, ...replaysOf(replays, path, reload));
     await attempts.reload();
   };
+  tellOfEndpoints(page);
   await reloadEvery(4000, page.signal, reload);
 }
 
@@ -102,7 +112,7 @@ function actionsOf(webhook, names, path, reload) {
   );
 }
 
-function details(webhook, names) {
+function details(webhook, names, dead) {
   const device = webhook.deviceId && (new Map(names).get(webhook.deviceId) ?? webhook.deviceId);
   return facts(
     ["Id", copyable(webhook.id)],
@@ -122,6 +132,7 @@ function details(webhook, names) {
     ],
     ["At once", `${webhook.maxInFlight} requests${webhook.maxPerSecond ? `, ${webhook.maxPerSecond} a second` : ""}`],
     ["Created", time(webhook.createdAt)],
+    ["Given up last", dead && [time(dead.at), `, ${dead.event}, after ${dead.attempt} attempts`]],
   );
 }
 

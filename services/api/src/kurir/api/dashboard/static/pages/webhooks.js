@@ -1,15 +1,16 @@
 // Where events are sent, and whether they arrive there.
 
 import { get, post } from "../api.js";
-import { button, dialog, draw, empty, h, shownOnce, status, table, time } from "../dom.js";
+import { button, dialog, draw, empty, failed, h, say, shownOnce, status, table, time } from "../dom.js";
 import { folded, form } from "../forms.js";
-import { devicesByName, reloadEvery } from "../live.js";
-import { health } from "../words.js";
+import { devicesByName, follow, reloadEvery } from "../live.js";
+import { aboutEndpoint, health } from "../words.js";
 
 const COMMON = [
   ["message.received", "Messages received"],
   ["message.status", "What became of messages sent"],
   ["device.status", "Devices that connect or drop"],
+  ["endpoint.*", "Other webhooks that fail, recover or give up"],
   ["*", "Everything, but for what is only under way"],
 ];
 
@@ -25,7 +26,13 @@ export async function show(page) {
     ),
     list,
   );
+  tellOfEndpoints(page);
   await reloadEvery(5000, page.signal, async () => draw(list, shown(await get("webhooks", {}, page.signal))));
+}
+
+// Says what becomes of webhooks while the page is open.
+export function tellOfEndpoints({ signal, connection }) {
+  follow({ events: "endpoint.*", signal, connection, heard: (event) => say(...aboutEndpoint(event)) }).catch(failed);
 }
 
 function shown(webhooks) {
