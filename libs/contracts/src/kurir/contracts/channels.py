@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from kurir.contracts import commands, deliveries, events, queries, streams
+from kurir.contracts import commands, deliveries, events, queries, streams, subjects
 
 Service = Literal["api", "session-node", "webhook-dispatcher", "scheduler", "subscribers", "nats-server"]
 
@@ -161,6 +161,17 @@ CHANNELS = (
         producers=("api",),
         consumers=("webhook-dispatcher",),
         description="Deliver again: one event, a range of time, or what was given up.",
+    ),
+    Channel(
+        name="webhook.test",
+        subject=subjects.WEBHOOK_TEST,
+        stream=None,
+        message=deliveries.WebhookTest,
+        reply=queries.Reply,
+        answer=deliveries.DeliveryAttempt,
+        producers=("api",),
+        consumers=("webhook-dispatcher",),
+        description="Send a sample event to a webhook now; one dispatcher does, and answers how it went.",
     ),
     Channel(
         name="delivery.attempt",

@@ -16,7 +16,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """One event for one endpoint; the message in DELIVERIES stands for its attempt number `attempt` (from 1).
 
     `event` is the event's body byte for byte. `generation` grows with each replay. `stream_seq` is the event's
-    sequence in EVENTS: where its device's events are in order.
+    sequence in EVENTS: where its device's events are in order. A test stands in no stream.
     """
 
     id: str
@@ -32,6 +32,19 @@ class Delivery(Struct, frozen=True, kw_only=True):
     first_at: When
     message_id: str | None = None
     is_replay: bool = False
+    is_test: bool = False
+
+
+class WebhookTest(Struct, frozen=True, kw_only=True):
+    """Ask any dispatcher to send a sample event to an endpoint now, in whatever state it is. Answered by the attempt.
+
+    `event` is a name of `dialects.samples`, `id` becomes the event's.
+    """
+
+    id: str
+    tenant: str
+    endpoint: str
+    event: str
 
 
 class ReplayOrder(Struct, frozen=True, kw_only=True):
@@ -85,6 +98,7 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, tag_field="fact", tag="
     request_headers: dict[str, str] = {}
     next_at: When | None = None
     is_replay: bool = False
+    is_test: bool = False
 
 
 class ConfigurationChanged(Struct, frozen=True, kw_only=True, tag_field="fact", tag="configuration.changed"):
@@ -106,6 +120,8 @@ class ConfigurationChanged(Struct, frozen=True, kw_only=True, tag_field="fact", 
 AuditFact = DeliveryAttempt | ConfigurationChanged
 
 _delivery_decoder = msgspec.json.Decoder(Delivery)
+_test_decoder = msgspec.json.Decoder(WebhookTest)
+_attempt_decoder = msgspec.json.Decoder(DeliveryAttempt)
 _replay_decoder = msgspec.json.Decoder(ReplayOrder)
 _audit_decoder = msgspec.json.Decoder(AuditFact)
 
@@ -118,6 +134,16 @@ def decode(data: bytes) -> Delivery:
 def decode_replay(data: bytes) -> ReplayOrder:
     """Decode the order of a replay. Raises msgspec.ValidationError."""
     return _replay_decoder.decode(data)
+
+
+def decode_test(data: bytes) -> WebhookTest:
+    """Decode the order of a test. Raises msgspec.ValidationError."""
+    return _test_decoder.decode(data)
+
+
+def decode_attempt(data: bytes | msgspec.Raw) -> DeliveryAttempt:
+    """Decode an attempt. Raises msgspec.ValidationError."""
+    return _attempt_decoder.decode(data)
 
 
 def decode_audit(data: bytes) -> AuditFact:

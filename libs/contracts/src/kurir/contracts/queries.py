@@ -278,6 +278,12 @@ def answer(body: Struct) -> Answer:
     return Answer(body=Raw(_encoder.encode(body)))
 
 
+def decode_any_reply(data: bytes) -> Reply:
+    """What was replied to a question that is not asked of a device. Raises msgspec.DecodeError."""
+    reply: Reply = _reply_decoder.decode(data)
+    return reply
+
+
 def decode_reply(question: Question[A], data: bytes) -> A | Refused:
     """What the owner replied to a question. Raises msgspec.DecodeError."""
     reply: Reply = _reply_decoder.decode(data)

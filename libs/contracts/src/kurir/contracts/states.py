@@ -72,7 +72,8 @@ ConnectionState = Literal[
     "passkey_required",
 ]
 
-DeliveryOutcome = Literal["delivered", "retry", "dead", "disabled", "canceled"]
+DeliveryOutcome = Literal["delivered", "retry", "dead", "disabled", "canceled", "failed"]
+"""`failed` is a test that did not get through: nothing follows from it."""
 
 Reason = Literal[
     "not_on_whatsapp",
@@ -111,6 +112,7 @@ Reason = Literal[
     "proxy_unreachable",
     "proxy_refused",
     "device_store_unavailable",
+    "no_capacity",
     "moved",
     "device_deleted",
 ]
@@ -152,6 +154,7 @@ SENTENCES: dict[Reason, str] = {
     "proxy_unreachable": "WhatsApp cannot be reached through the device's proxy; the connection is being retried.",
     "proxy_refused": "The device's proxy may not be used; the detail says why. Give the device another one.",
     "device_store_unavailable": "The gateway cannot reach the device's keys now; the connection is being retried.",
+    "no_capacity": "The gateway has no room for another connection; the device is connected as soon as it has.",
     "moved": "The session is moving to another shard.",
     "device_deleted": "The device was deleted.",
 }

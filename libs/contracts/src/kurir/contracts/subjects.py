@@ -118,6 +118,10 @@ def rpc_method(subject: str) -> str:
     return subject.split(".", 3)[3] if subject.count(".") >= 3 else ""
 
 
+WEBHOOK_TEST = "kurir.rpc.webhook.test"
+"""Where any webhook-dispatcher makes the request of a test."""
+
+
 class EventSubject(NamedTuple):
     tenant: str
     device: str

@@ -42,11 +42,12 @@ class Questions:
             log.error("question.answer_not_read", method=method.name, error=str(error))
             raise Problem("INTERNAL_ERROR") from error
         if isinstance(reply, Refused):
-            raise _problem_of(reply)
+            raise problem_of_refusal(reply)
         return reply
 
 
-def _problem_of(refused: Refused) -> Problem:
+def problem_of_refusal(refused: Refused) -> Problem:
+    """What a caller is told when the answer is no."""
     if refused.code == "INTERNAL_ERROR":
         return Problem("INTERNAL_ERROR")
     message = refused.detail

@@ -26,6 +26,7 @@ from kurir.api.tenants.service import Tenants
 from kurir.api.webhooks.attempts import WebhookAttempts
 from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.service import Webhooks
+from kurir.api.webhooks.trials import WebhookTrials
 from kurir.contracts.records import (
     ApiKey,
     Device,
@@ -58,6 +59,7 @@ class Services(Struct, frozen=True):
     webhooks: Webhooks
     replays: WebhookReplays
     attempts: WebhookAttempts
+    trials: WebhookTrials
     tenants: Tenants
     nodes: Nodes
     media: MediaStore
@@ -131,6 +133,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         webhooks=webhooks,
         replays=WebhookReplays(bus, life.clock, changes, webhooks, replay_progress),
         attempts=WebhookAttempts(mongo, webhooks),
+        trials=WebhookTrials(bus, webhooks),
         nodes=Nodes(life.clock, changes, nodes, shards, leases),
         tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
         media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),

@@ -27,6 +27,7 @@ from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.replays import Replays
 from kurir.webhook_dispatcher.request import USER_AGENT
 from kurir.webhook_dispatcher.settings import DispatcherSettings
+from kurir.webhook_dispatcher.webhook_tests import WebhookTests
 from kurir.webhook_dispatcher.workers import DeliveryWorkers
 
 
@@ -129,6 +130,8 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     in_order = InOrder(bus, endpoints, delivering, life.clock)
     await life.start("in order", in_order)
     life.metrics.gauge_from("kurir_webhook_lines", "Endpoints that get their events in order", lambda: in_order.lines)
+
+    await life.start("webhook tests", WebhookTests(bus, endpoints, delivering, life.clock))
 
     replays = Replays(bus, mongo, endpoints, life.clock)
     await life.start("replays", replays)

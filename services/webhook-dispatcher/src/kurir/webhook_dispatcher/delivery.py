@@ -130,9 +130,19 @@ class Delivering:
                 await self._rates.turn(endpoint, endpoint.max_per_second)
             async with self._places:
                 attempt = await self._attempt(delivery, endpoint, traceparent, in_order_until)
-        await self._audit.record(attempt)
-        self._measures.attempted(attempt)
-        _tell(attempt)
+        await self._recorded(attempt)
+        return attempt
+
+    async def test(self, delivery: Delivery, endpoint: Endpoint) -> DeliveryAttempt:
+        """Make the one attempt of a test, also at an endpoint that is off or left alone, and put it on record.
+
+        A failure has no consequences; a success is one like any other. Raises as `deliver`.
+        """
+        if endpoint.max_per_second is not None:
+            await self._rates.turn(endpoint, endpoint.max_per_second)
+        async with self._places:
+            attempt = await self._attempt(delivery, endpoint, None, None)
+        await self._recorded(attempt)
         return attempt
 
     async def resumed(self, delivery: Delivery) -> tuple[Delivery, DeliveryAttempt | None]:
@@ -142,6 +152,11 @@ class Delivering:
                 return delivery, earlier
             delivery = following(delivery)
         return delivery, None
+
+    async def _recorded(self, attempt: DeliveryAttempt) -> None:
+        await self._audit.record(attempt)
+        self._measures.attempted(attempt)
+        _tell(attempt)
 
     async def _was_followed_up(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
         """Whether the next attempt was made already: scheduling it again would make it twice."""
@@ -164,6 +179,7 @@ class Delivering:
                     now=at,
                     traceparent=current_traceparent(),
                     is_replay=delivery.is_replay,
+                    is_test=delivery.is_test,
                 )
                 answer = await self._egress.post(
                     endpoint.url,
@@ -185,7 +201,7 @@ class Delivering:
                 answer = TransportFailure("request", str(unusable))
                 verdict = outcome.of_failure("secret")
             span.set("webhook.outcome", verdict.kind)
-        if isinstance(answer, Answer) and delivery.attempt == 1 and not delivery.is_replay:
+        if isinstance(answer, Answer) and delivery.attempt == 1 and not (delivery.is_replay or delivery.is_test):
             self._measures.first_byte(answer.started_at - delivery.first_at.timestamp())
         return self._judged(delivery, endpoint, at, verdict, answer, sent, in_order_until)
 
@@ -210,6 +226,8 @@ class Delivering:
             result = "delivered"
             self._circuits.succeeded(endpoint.id)
             self._health.succeeded(endpoint, at)
+        elif delivery.is_test:
+            result = "failed"
         elif verdict.kind == "gone" or self._health.failed(endpoint, at, verdict.error or "", answer.status):
             result = "disabled"
         else:
@@ -321,6 +339,7 @@ def _fact(delivery: Delivery, at: datetime, url: str, result: DeliveryOutcome, *
         url=url,
         outcome=result,
         is_replay=delivery.is_replay,
+        is_test=delivery.is_test,
         **facts,
     )
 

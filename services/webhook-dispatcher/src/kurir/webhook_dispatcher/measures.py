@@ -5,7 +5,7 @@ from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.runtime.metrics import Metrics
 from kurir.webhook_dispatcher.outcome import ERRORS
 
-_OUTCOMES = ("delivered", "retry", "dead", "disabled", "canceled")
+_OUTCOMES = ("delivered", "retry", "dead", "disabled", "canceled", "failed")
 _FAILURES = ("guard", "dns", "connect", "tls", "timeout", "reset", "protocol", "request", "secret", *ERRORS)
 
 _WRITERS = (streams.HISTORY_CONSUMER, streams.AUDIT_CONSUMER)

@@ -31,6 +31,8 @@ Headers = list[tuple[str, str]]
 USER_AGENT = f"Kurir/{importlib.metadata.version('kurir-webhook-dispatcher')}"
 REPLAY_HEADER = "X-Webhook-Replay"
 """Says `true` on what was sent again because somebody asked for it."""
+TEST_HEADER = "X-Webhook-Test"
+"""Says `true` on what never happened."""
 
 _SHOWN_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "traceparent"})
 
@@ -61,6 +63,7 @@ class RequestWriter:
         now: datetime,
         traceparent: str | None = None,
         is_replay: bool = False,
+        is_test: bool = False,
     ) -> Headers:
         """The headers of one attempt made `now`. `body` is signed as it is; `event_id` holds no dot."""
         signers = self._signers_at(now)
@@ -78,6 +81,8 @@ class RequestWriter:
             headers += signers.body.headers(body).items()
         if is_replay:
             headers.append((REPLAY_HEADER, "true"))
+        if is_test:
+            headers.append((TEST_HEADER, "true"))
         if traceparent is not None:
             headers.append(("traceparent", traceparent))
         headers += self._custom
@@ -130,7 +135,7 @@ def shown(headers: Headers) -> dict[str, str]:
     return {name: value if _is_shown(name) else "***" for name, value in headers}
 
 
-_SHOWN_OF_DEVICE_API = frozenset({"X-Webhook-Event", "X-Webhook-Timestamp", REPLAY_HEADER})
+_SHOWN_OF_DEVICE_API = frozenset({"X-Webhook-Event", "X-Webhook-Timestamp", REPLAY_HEADER, TEST_HEADER})
 
 
 @functools.lru_cache(maxsize=4096)

@@ -41,6 +41,7 @@ class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     response: str
     next_at: datetime | None
     is_replay: bool
+    is_test: bool
 
 
 class AttemptPage(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -71,7 +72,7 @@ class WebhookAttempts:
         found = await self._before(_position_of(cursor) if cursor else None, wanted, limit + 1)
         attempts = [deliveries.decode_audit(one["body"].encode()) for one in found[:limit]]
         return AttemptPage(
-            attempts=[_view_of(one) for one in attempts if isinstance(one, DeliveryAttempt)],
+            attempts=[view_of(one) for one in attempts if isinstance(one, DeliveryAttempt)],
             next=_cursor_of(found[limit - 1]) if len(found) > limit else None,
         )
 
@@ -93,7 +94,7 @@ class WebhookAttempts:
         return found
 
 
-def _view_of(attempt: DeliveryAttempt) -> AttemptView:
+def view_of(attempt: DeliveryAttempt) -> AttemptView:
     return AttemptView(
         id=attempt.id,
         at=attempt.at,
@@ -114,6 +115,7 @@ def _view_of(attempt: DeliveryAttempt) -> AttemptView:
         response=attempt.response,
         next_at=attempt.next_at,
         is_replay=attempt.is_replay,
+        is_test=attempt.is_test,
     )
 
 

@@ -5,11 +5,13 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from kurir.api.auth import Caller
+from kurir.api.webhooks.attempts import AttemptView
 from kurir.api.webhooks.endpoint_secrets import public_key
 from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.schemas import (
     NewReplay,
     NewSecret,
+    NewTest,
     NewWebhook,
     ReplayView,
     RotateSecret,
@@ -18,6 +20,7 @@ from kurir.api.webhooks.schemas import (
     view_of,
 )
 from kurir.api.webhooks.service import Webhooks
+from kurir.api.webhooks.trials import WebhookTrials
 
 
 @get("/")
@@ -78,6 +81,20 @@ async def rotate_webhook_secret(
     return NewSecret(id=endpoint.id, secret=secret, public_key=public_key(endpoint), previous_valid_until=until)
 
 
+@post("/{webhook_id:str}/test", status_code=200)
+async def send_webhook_test(
+    webhook_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    trials: NamedDependency[WebhookTrials],
+    data: JSONBody[NewTest | None] = None,
+) -> AttemptView:
+    """Send a sample of an event now, also to a webhook that is off, and tell how it answered.
+
+    The request is signed as every other and has the header `X-Webhook-Test: true`. It is not tried again, and says
+    nothing about the webhook's health when it fails."""
+    return await trials.send(caller, webhook_id, data or NewTest())
+
+
 @post("/{webhook_id:str}/replays", status_code=202)
 async def replay_webhook(
     webhook_id: FromPath[str],
@@ -128,6 +145,7 @@ routes = (
     change_webhook,
     delete_webhook,
     rotate_webhook_secret,
+    send_webhook_test,
     replay_webhook,
     list_webhook_replays,
     show_webhook_replay,

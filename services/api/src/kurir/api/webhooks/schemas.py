@@ -106,6 +106,12 @@ class WebhookChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
     active: bool | UnsetType = UNSET
 
 
+class NewTest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`event` is what a webhook may ask for by name, without patterns; or `ping`, which says hello and nothing else."""
+
+    event: Annotated[str, Meta(min_length=1, max_length=64)] = "ping"
+
+
 class NewReplay(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What to deliver again: one event by its `eventId`, everything that was given up (`dead`), or what happened from
     `since` to `until`, absent meaning now, as far back as seven days. Of a range, what the webhook's own `events` and
