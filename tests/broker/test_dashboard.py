@@ -248,6 +248,21 @@ async def test_a_webhook_is_made_watched_and_sent_to_again(scene: Scene) -> None
     assert all("status of 400" in one for one in page.complaints), page.complaints
 
 
+async def test_a_webhook_is_tried_with_a_sample(scene: Scene) -> None:
+    tenant = await scene.api.tenant()
+    scene.receiver.on("/hook", Reply(418, body=b"<i>short and stout</i>"))
+    webhook = (await tenant.post("/webhooks", json={"url": scene.receiver.url("/hook")})).json()["id"]
+    page = await scene.page(tenant, f"webhooks/{webhook}")
+    await page.press("Test")
+    await page.choose("Sample", "message.received")
+    await page.press("Send the sample")
+    await page.sees("HTTP 418", "<i>short and stout</i>")
+    await page.press("Cancel")
+    await page.sees("Healthy", "a test")
+    (request,) = scene.receiver.at("/hook")
+    assert (request.header("X-Webhook-Test"), request.json()["event"]) == ("true", "message.received")
+
+
 async def test_events_are_followed_live_and_wrong_names_are_told(scene: Scene) -> None:
     tenant, stranger = await scene.api.tenant(), await scene.api.tenant()
     device = await tenant.device()

@@ -23,6 +23,18 @@ import { devicesByName, reloadEvery } from "../live.js";
 import { duration, health, plain, toneOf } from "../words.js";
 import { tellOfEndpoints, webhookForm } from "./webhooks.js";
 
+const SAMPLES = [
+  "ping",
+  "message.received",
+  "message.status",
+  "device.status",
+  "messages.media.failed",
+  "call.update",
+  "groups.upsert",
+  "groups.update",
+  "group-participants.update",
+  "contacts.update",
+];
 const OUTCOMES = [
   ["", "All"],
   ["delivered", "Delivered"],
@@ -106,6 +118,7 @@ function actionsOf(webhook, names, path, reload) {
     { class: "actions start" },
     webhook.active ? button("Pause", set(false)) : button("Enable", set(true), { class: "primary" }),
     button("Settings", edit),
+    button("Test", () => test(path, reload)),
     button("New secret", () => rotate(path, reload)),
     button("Send again", () => replay(path, reload)),
     button("Delete", drop, { class: "danger quiet" }),
@@ -134,6 +147,36 @@ function details(webhook, names, dead) {
     ["Created", time(webhook.createdAt)],
     ["Given up last", dead && [time(dead.at), `, ${dead.event}, after ${dead.attempt} attempts`]],
   );
+}
+
+function test(path, reload) {
+  const answer = h("div", { role: "status" });
+  const box = dialog("Test", [
+    form({
+      fields: [
+        {
+          name: "event",
+          label: "Sample",
+          kind: "select",
+          options: SAMPLES,
+          hint: "It is sent once, signed as everything is, and marked as a test.",
+        },
+      ],
+      action: "Send the sample",
+      cancel: () => box.close(),
+      submit: async (values) => {
+        answer.replaceChildren();
+        const attempt = await post(`${path}/test`, values);
+        answer.replaceChildren(
+          status(plain(attempt.outcome), toneOf(attempt.outcome)),
+          ` ${answered(attempt)}, ${duration(attempt.milliseconds)}`,
+          facts(["Detail", attempt.detail], ["Answer", attempt.response && h("pre", {}, attempt.response)]),
+        );
+        await reload();
+      },
+    }),
+    answer,
+  ]);
 }
 
 function rotate(path, reload) {
@@ -264,17 +307,25 @@ function attemptsOf(page, path) {
 function listed(attempts, path) {
   const rows = attempts.map((attempt) => [
     time(attempt.at),
-    [attempt.event, attempt.isReplay && h("small", {}, "sent again")],
+    [attempt.event, marks(attempt) && h("small", {}, marks(attempt))],
     [
       status(plain(attempt.outcome), toneOf(attempt.outcome)),
       attempt.nextAt && h("small", {}, "again at ", time(attempt.nextAt)),
     ],
-    attempt.httpStatus ? `HTTP ${attempt.httpStatus}` : (attempt.error ?? ""),
+    answered(attempt),
     String(attempt.attempt),
     duration(attempt.milliseconds),
     opener("Show", () => inside(attempt, path)),
   ]);
   return table("Requests", ["Time", "Event", "Outcome", "Answer", "Attempt", "Took", "Details"], rows);
+}
+
+function answered({ httpStatus, error }) {
+  return httpStatus ? `HTTP ${httpStatus}` : (error ?? "");
+}
+
+function marks({ isReplay, isTest }) {
+  return isTest ? "a test" : isReplay ? "sent again" : "";
 }
 
 function inside(attempt, path) {
@@ -296,6 +347,6 @@ function inside(attempt, path) {
       ["Headers", headers.length > 0 && h("pre", {}, headers.join("\n"))],
       ["Answer", attempt.response && h("pre", {}, attempt.response)],
     ),
-    button("Send this event again", again),
+    !attempt.isTest && button("Send this event again", again),
   ];
 }
