@@ -167,6 +167,23 @@ async def test_an_answer_quotes_the_message_and_mentions_people(ayu: Person, bud
     assert answer.mentions == (ayu.lid,)
 
 
+async def test_a_quoted_message_of_our_own_has_ourselves_as_its_author(
+    whatsapp: EmulatorClient, ayu: Person, budi: Person
+) -> None:
+    question = await ayu.send(VERA_JID, "Who comes?")
+    ours = MessageKey(chat=VERA_JID, whatsapp_id=question.whatsapp_id, from_me=True)
+    reminder = await ayu.send(VERA_JID, "Again:", quote=Quote(key=ours, text="Who comes?"))
+    at_phone = await whatsapp.until_read(VERA, reminder.whatsapp_id)
+    assert at_phone["extendedTextMessage"]["contextInfo"]["participant"] == ayu.jid
+
+    question = await ayu.send(budi.lid, "Who comes?")
+    ours = MessageKey(chat=budi.lid, whatsapp_id=question.whatsapp_id, from_me=True)
+    reminder = await ayu.send(budi.lid, "Again:", quote=Quote(key=ours, text="Who comes?"))
+    quoted = (await budi.until_message(reminder.whatsapp_id)).quote
+    assert quoted is not None
+    assert (quoted.key.participant, quoted.key.from_me) == (ayu.lid, False)
+
+
 async def test_a_reaction_an_edit_and_a_revocation_name_their_message(ayu: Person, budi: Person) -> None:
     sent = await ayu.send(budi.jid, "Lunch at 12")
     seen = await budi.until_message(sent.whatsapp_id)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from kurir.contracts.content import Address, kind_of, media_of
+from kurir.contracts.content import Address, Quote, kind_of, media_of
 from kurir.session_node.engines.engine import (
     Capability,
     MediaFailed,
@@ -53,7 +53,7 @@ class Transfers:
 
 class Sender:
     """`require_link` gives the link that is connected now or raises NotConnected; `give_up` ends that link, `tell`
-    reports a receipt.
+    reports a receipt; `own_jid` is who we are in a chat.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Sender:
         require_link: Callable[[], Link],
         give_up: Callable[[str], None],
         tell: Callable[[ReceiptSeen], None],
+        own_jid: Callable[[str], str],
         *,
         ack_timeout_s: float = ACK_TIMEOUT_S,
     ) -> None:
@@ -79,6 +80,7 @@ class Sender:
         self._require_link = require_link
         self._give_up = give_up
         self._tell = tell
+        self._own_jid = own_jid
         self._ack_timeout_s = ack_timeout_s
         self._turn = asyncio.Lock()
         self._sending = False
@@ -117,7 +119,7 @@ class Sender:
                 order.content,
                 upload=upload,
                 form=form,
-                quote=order.quote,
+                quote=self._with_author(order.quote),
                 mentions=order.mentions,
                 thumbnail=order.thumbnail,
             ).SerializeToString()
@@ -131,6 +133,13 @@ class Sender:
                 self._sending = False
                 # Once the caller has its answer.
                 asyncio.get_running_loop().call_soon(self._tell_early)
+
+    def _with_author(self, quote: Quote | None) -> Quote | None:
+        """Whose message is quoted, where the caller says no more than that it is ours."""
+        if quote is None or not quote.key.from_me or quote.key.participant is not None:
+            return quote
+        key = msgspec.structs.replace(quote.key, participant=self._own_jid(quote.key.chat))
+        return msgspec.structs.replace(quote, key=key)
 
     def _names_of(self, chat: str) -> tuple[str | None, ...]:
         """Every form in which the chat is known."""

@@ -86,6 +86,7 @@ class NeonizeSession:
             self._require_link,
             self._give_up,
             self._tell,
+            self._own_jid,
             ack_timeout_s=shared.ack_timeout_s,
         )
 
@@ -316,6 +317,11 @@ class NeonizeSession:
 
     def _own_jids(self) -> frozenset[str]:
         return frozenset(filter(None, (self._me.lid, f"{self._me.phone}@s.whatsapp.net")))
+
+    def _own_jid(self, chat: str) -> str:
+        """Who we are in this chat: hidden ids and groups speak of each other by hidden ids."""
+        number = f"{self._me.phone}@s.whatsapp.net"
+        return number if chat.endswith("@s.whatsapp.net") else self._me.lid or number
 
     def _attachment(self, message: Any) -> NeonizeAttachment:
         return NeonizeAttachment(message, self._fetch, self._shared.transfers)

@@ -234,7 +234,7 @@ def _context(quote: Quote | None, mentions: tuple[str, ...]) -> Any:
     context = ContextInfo(mentionedJID=mentions)
     if quote is not None:
         context.stanzaID = quote.key.whatsapp_id
-        # Whose message it was: in a chat of two the other one, unless the caller knows better.
+        # Whose message it was: in a chat of two the other one's, if nothing else is said.
         context.participant = quote.key.participant or quote.key.chat
         context.quotedMessage.conversation = quote.text or ""
     return context
