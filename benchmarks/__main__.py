@@ -1,9 +1,11 @@
 """Measure everything, or the figures that are named, and print one table at the end.
 
-python -m benchmarks [--write] [accept publish send deliver http_out end_to_end engine_path sessions]
+python -m benchmarks [--write] [accept publish send deliver http_out latency isolation endpoints pending_retries
+                                end_to_end engine_path sessions]
 python -m benchmarks sessions --sessions 1000 --shards 5
+python -m benchmarks pending_retries --retries 1000000
 
-Takes under eight minutes on two cores. With --write the table and the machine go into benchmarks/README.md.
+Takes under twelve minutes on two cores. With --write the table and the machine go into benchmarks/README.md.
 """
 
 import argparse
@@ -16,7 +18,12 @@ from pathlib import Path
 from benchmarks.figures import AnyFigure, show
 from benchmarks.report import machine_line, write_readme
 
-NAMES = ("accept", "publish", "send", "deliver", "http_out", "end_to_end", "engine_path", "sessions")
+NAMES = (
+    *("accept", "publish", "send", "deliver", "http_out", "latency", "isolation", "endpoints", "pending_retries"),
+    *("end_to_end", "engine_path", "sessions"),
+)
+OPTIONS = {"sessions": ("sessions", "shards"), "endpoints": ("endpoints",), "pending_retries": ("retries",)}
+"""What a figure's size is called on the command line."""
 BUSY_PER_CORE = 0.5
 README = Path(__file__).parent / "README.md"
 
@@ -28,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
     parser.add_argument("--sessions", type=int, help="how many the figure sessions opens (200)")
     parser.add_argument("--shards", type=int, help="on how many shards it opens them (2)")
+    parser.add_argument("--endpoints", type=int, help="how many the figure endpoints serves (5000)")
+    parser.add_argument("--retries", type=int, help="how many wait in the figure pending_retries (100000)")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.names if name not in NAMES]
     if unknown:
@@ -42,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = chosen.names or NAMES
     for name in names:
         print(f"--- {name}", flush=True)
-        sizes = {"sessions": chosen.sessions, "shards": chosen.shards} if name == "sessions" else {}
+        sizes = {option: getattr(chosen, option) for option in OPTIONS.get(name, ())}
         given = {option: size for option, size in sizes.items() if size is not None}
         figures += importlib.import_module(f"benchmarks.{name}").main(**given)
     print(f"--- all, in {time.monotonic() - began:.0f} s, on {machine_line()}")

@@ -97,7 +97,7 @@ class EndpointFarm:
 
     async def arrived(self) -> int:
         """How many requests so far."""
-        self._say("flush")
+        self._say("count")
         count: int = json.loads(await self._hear())
         return count
 
@@ -197,8 +197,9 @@ async def _serve(log_path: Path, behaviours: dict[int, Behaviour]) -> None:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
         while line := await orders.readline():
             order = json.loads(line)
-            if order == "flush":
-                log.flush()
+            if order in ("flush", "count"):
+                if order == "flush":
+                    log.flush()
                 print(farm.arrived, flush=True)
                 continue
             number, behaviour = order
