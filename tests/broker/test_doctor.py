@@ -205,6 +205,10 @@ async def a_device_whose_engine_is_missing(patient: Patient) -> None:
     )
 
 
+async def a_device_without_room(patient: Patient) -> None:
+    await patient.put_device("lost", session={"state": "disconnected", "reason": "no_capacity"}, engine="sandbox")
+
+
 async def mongo_is_down(patient: Patient) -> None:
     await patient.mongo.kill()
 
@@ -276,6 +280,7 @@ FAULTS = (
     Fault("nodes", a_node_that_was_forgotten, "old is drained, for up to 72 h", "kurir nodes uncordon"),
     Fault("devices", a_device_that_is_away, "1 wanted connected are disconnected (server_unav", "reach WhatsApp"),
     Fault("devices", a_device_whose_engine_is_missing, "engine_unavailable", "Install the engine"),
+    Fault("devices", a_device_without_room, "no_capacity", "Run another session-node"),
     Fault("history database", mongo_is_down, "mongodb://127.0.0.1", "Start MongoDB"),
     Fault("history indexes", indexes_are_missing, "events by message_id", "Restart the webhook-dispatcher"),
     Fault("retention", history_that_nobody_deletes, "changes reach back", "scheduler"),

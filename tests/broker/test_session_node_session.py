@@ -19,6 +19,7 @@ from kurir.runtime.proxies import seal_context
 from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey, new_master_key
 from kurir.session_node import session as session_module
+from kurir.session_node.admission import Admission
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import (
     Capability,
@@ -109,7 +110,8 @@ class Stage:
             bus=self.bus,
             media=ObjectStore(self.bus, "media"),
             sessions=self.sessions,
-            engines=EngineRoom({"sandbox": lambda: self.puppet}, {}),
+            engines=EngineRoom({"sandbox": lambda: self.puppet}),
+            admission=Admission({}),
             meters=self.meters,
             previews=LinkPreviews(WebPages),
             node="n",

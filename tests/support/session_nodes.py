@@ -24,6 +24,7 @@ from kurir.runtime import keyvalue, topology
 from kurir.runtime.broker import Bus, Outgoing, PubAck
 from kurir.runtime.metrics import Metrics
 from kurir.runtime.partitions import partition_of
+from kurir.session_node.engines.engine import Engine
 from kurir.session_node.engines.sandbox.client import Pace, SandboxEngine
 from kurir.session_node.settings import SessionNodeSettings
 from kurir.session_node.shard import Shard
@@ -161,13 +162,17 @@ class LocalShard:
         assert self._shard is not None
         return self._shard
 
+    def engines(self) -> dict[str, Callable[[], Engine]]:
+        """The engines that this shard has."""
+        return {"sandbox": lambda: self.engine}
+
     async def __aenter__(self) -> "LocalShard":
         self._bus = await Bus.connect(self.settings.nats_url, name=self.settings.shard_id)
         self._shard = Shard(
             self._bus,
             self.settings,
             self.metrics,
-            {"sandbox": lambda: self.engine},
+            self.engines(),
             on_impostor=self.impostors.append,
         )
         await self._shard.start()

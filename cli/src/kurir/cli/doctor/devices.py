@@ -10,6 +10,7 @@ from kurir.runtime.diagnosis import Finding, Scene
 AWAY_AGE_S = 600.0  # twice the longest pause between two attempts to connect
 
 _OURS: dict[Reason, str] = {
+    "no_capacity": "Run another session-node; or raise KURIR_SHARD_MAX_SESSIONS or KURIR_SHARDS where there is memory.",
     "engine_unavailable": "Install the engine on the session nodes; their log says session.engine_unavailable and why.",
     "device_store_unavailable": "Make the device store reachable: see DEVICE_STORE_URL or KURIR_DEVICE_STORE_DIR.",
     "proxy_refused": "Give the session nodes the master key and KURIR_EGRESS_ALLOW, or the devices other proxies.",

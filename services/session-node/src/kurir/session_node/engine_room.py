@@ -1,4 +1,4 @@
-"""The engines of one shard: started when the first device needs them, with logins spread over time."""
+"""The engines of one shard: started when the first device needs them."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,14 +13,12 @@ class EngineUnavailable(Exception):
 
 
 class EngineRoom:
-    """`builders` make an engine by its name; `logins_per_s` limits how fast sessions of an engine are opened."""
+    """`builders` make an engine by its name."""
 
-    def __init__(self, builders: Mapping[str, Callable[[], Engine]], logins_per_s: Mapping[str, float]) -> None:
+    def __init__(self, builders: Mapping[str, Callable[[], Engine]]) -> None:
         self._builders = builders
-        self._logins_per_s = logins_per_s
         self._engines: dict[str, Engine] = {}
         self._starting = asyncio.Lock()
-        self._next_login_at: dict[str, float] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,16 +44,6 @@ class EngineRoom:
         except Exception as error:
             raise EngineUnavailable(f"the engine {name} does not start: {error}") from error
         return engine
-
-    def login_delay_s(self, name: str) -> float:
-        """Take the next turn to log in, and return in how many seconds it is."""
-        rate = self._logins_per_s.get(name, 0.0)
-        if rate <= 0:
-            return 0.0
-        now = asyncio.get_running_loop().time()
-        turn = max(now, self._next_login_at.get(name, 0.0))
-        self._next_login_at[name] = turn + 1 / rate
-        return turn - now
 
     async def stop(self) -> None:
         """Stop every engine that was started."""

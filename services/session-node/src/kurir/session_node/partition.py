@@ -186,7 +186,9 @@ class Partition:
             if not isinstance(fate, Hold):
                 seat.waits(command, 0.0)
                 return
-            if fate.why != "offline":
+            if fate.why == "offline":
+                seat.session.commands_wait()
+            else:
                 seat.waits(command, loop.time() + fate.seconds + YIELD_S)
             if fate.until_change and self._lease.valid():
                 self._wait_for_change(seat, fate.seconds)

@@ -22,7 +22,7 @@ from kurir.contracts.states import Reason
 from kurir.runtime.lease import Lease
 from kurir.runtime.proxies import seal_context
 from kurir.runtime.secrets import SealBroken
-from kurir.session_node.desired import PATIENCE_S, Standing, next_step, retry_pause_s, stays
+from kurir.session_node.desired import LONGEST_PAUSE_S, PATIENCE_S, Standing, next_step, retry_pause_s, stays
 from kurir.session_node.engine_room import EngineUnavailable
 from kurir.session_node.engines.engine import (
     Capability,
@@ -101,6 +101,7 @@ class DeviceSession:
         self._no_send = asyncio.Event()
         self._no_send.set()
         self._is_leaving = False
+        self._commands_wait = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._reports = Reports(
             tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored, lease.valid
@@ -137,6 +138,18 @@ class DeviceSession:
         if self._standing.state == "banned" and self._ban_left_s() > BAN_WAITED_OUT_S:
             return "device_banned"
         return "device_logged_out" if self._standing.state == "logged_out" else None
+
+    # What admission asks
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether commands wait until the device is connected."""
+        return self._commands_wait
+
+    def room_is_made(self) -> None:
+        """There is room for this session, which was refused for want of it."""
+        self._standing.retry_at = None
+        self._kick()
 
     def _ban_left_s(self) -> float:
         until = self._standing.banned_until
@@ -193,6 +206,10 @@ class DeviceSession:
         self._kick()
         self._on_change()
 
+    def commands_wait(self) -> None:
+        """A command found the device offline, and waits."""
+        self._commands_wait = True
+
     def backlog_changed(self, *, is_full: bool) -> None:
         """So many messages wait that the api is to accept no more, or room has been made."""
         if self._record.now.is_backlog_full != is_full:
@@ -246,6 +263,7 @@ class DeviceSession:
         standing.state, standing.reason, standing.banned_until = change.state, change.reason, change.banned_until
         if change.state == "connected":
             self._was_connected, self._failures, standing.retry_at = True, 0, None
+            self._commands_wait = False
         elif change.state == "banned" or stays(standing):
             standing.has_ended, standing.retry_at = True, None
             if change.banned_until is not None and self._pace is not None:
@@ -304,13 +322,15 @@ class DeviceSession:
             return
         if self.device is not None and self.device.wanted == "connected":
             await self._identify()
+        else:
+            self._shared.admission.withdraw(self)
         self._standing.is_detoured = self._standing.is_open and self._proxy != self._proxy_used
         step, again_in_s = next_step(self.device, self._standing, time.monotonic(), datetime.now(UTC))
         match step:
             case "open":
                 await self._open()
             case "reopen":
-                await self._put_away(grace_s=SEND_GRACE_S if self.is_connected else 0.0)
+                await self._put_away(grace_s=SEND_GRACE_S if self.is_connected else 0.0, is_for_good=False)
                 await self._open()
             case "discard":
                 await self._put_away(grace_s=SEND_GRACE_S)
@@ -341,17 +361,26 @@ class DeviceSession:
 
     async def _open(self) -> None:
         assert self.device is not None
-        delay_s = self._shared.engines.login_delay_s(self.device.engine)
-        if delay_s > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(delay_s):
-                    await self._stopping.wait()
+        shortage = self._shared.admission.take(self, self.device.engine)
+        if shortage is not None:
+            self._wait_for_room(shortage)
+            return
+        await self._shared.admission.turn(self, self.device.engine, self._stopping)
         device = self.device
         if self._stopping.is_set() or device is None or device.wanted != "connected" or not self.lease.valid():
+            self._shared.admission.leave(self)
             self._has_news = True
             return
         self._answer_generation()
         await self._begin(device.name, device.engine, device.pair_phone)
+
+    def _wait_for_room(self, shortage: str) -> None:
+        """Say once that there is no room here; admission tells when there is."""
+        self._answer_generation()
+        if (self._standing.state, self._standing.reason) != ("disconnected", "no_capacity"):
+            self._observe(StateChanged(state="disconnected", reason="no_capacity", detail=shortage))
+        self._standing.retry_at = time.monotonic() + LONGEST_PAUSE_S
+        self._kick_in(LONGEST_PAUSE_S)
 
     async def _begin(self, name: str, engine_name: str, pair_phone: str | None) -> None:
         """Let the engine begin to connect; what comes of it is reported."""
@@ -370,6 +399,7 @@ class DeviceSession:
                 proxy=self._opened_proxy(),
             )
         except SealBroken as error:
+            self._shared.admission.leave(self)
             self._state_changed(StateChanged(state="disconnected", reason="proxy_refused", detail=str(error)))
             return
         try:
@@ -379,9 +409,11 @@ class DeviceSession:
             self._standing.is_open = True
             self._shared.meters.sessions_opened.add()
         except EngineUnavailable as error:
+            self._shared.admission.leave(self)
             log.exception("session.engine_unavailable", device=self.device_id)
             self._state_changed(StateChanged(state="disconnected", reason="engine_unavailable", detail=str(error)))
         except Exception as error:
+            self._shared.admission.leave(self)
             log.exception("session.not_opened", device=self.device_id)
             self._state_changed(StateChanged(state="disconnected", reason="server_unavailable", detail=repr(error)))
 
@@ -423,8 +455,8 @@ class DeviceSession:
     def _sign(self, record: Session) -> None:
         self._record.sign(record, self._standing.generation)
 
-    async def _put_away(self, *, grace_s: float) -> None:
-        """Close the engine session, if there is one, and keep the pairing."""
+    async def _put_away(self, *, grace_s: float, is_for_good: bool = True) -> None:
+        """Close the engine session, if there is one, and keep the pairing; if not for good, keep the place too."""
         session = self._engine_session
         if session is not None:
             if grace_s > 0:
@@ -432,6 +464,8 @@ class DeviceSession:
             await self._close_engine_session(session)
             self._engine_session = None
             self._standing.is_open = False
+        if is_for_good:
+            self._shared.admission.leave(self)
         self._is_leaving = False
 
     async def _let_send_end(self, within_s: float) -> None:

@@ -16,6 +16,10 @@ class SessionNodeSettings(RuntimeSettings):
     shard: int | None = Field(None, ge=0)
     shard_life: int = Field(0, ge=0)  # how many processes have been this shard before, each replaced by the next
     shard_capacity: int = Field(200, ge=1)  # sessions; weighs the shard among others
+    shard_max_sessions: int = Field(400, ge=1)  # at WhatsApp; twice what it is meant for, for when another one is gone
+    memory_reserve_mb: int = Field(
+        150, ge=0
+    )  # below it no session is opened: what 8 uploads of large media need; 0 off
     lease_ttl_s: int = Field(15, ge=3)  # a dead node's devices are claimed after it; renewed at a third of it
     logins_per_s: float = Field(40.0, gt=0)  # WhatsApp sees a restarted shard's devices come back one by one
     # A shard is replaced by a fresh process when it reaches one of these; 0 is off. See recycling.py.

@@ -26,6 +26,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey
 from kurir.runtime.service import Lifetime
+from kurir.session_node.admission import Admission, Limits
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.engines.engine import Engine
 from kurir.session_node.engines.neonize.device_store import DeviceStore
@@ -33,6 +34,7 @@ from kurir.session_node.engines.neonize.postgres_store import PostgresStore
 from kurir.session_node.engines.neonize.sqlite_store import SqliteStore
 from kurir.session_node.lifeline import follow_supervisor, report_health_port
 from kurir.session_node.link_preview import LinkPreviews, Web
+from kurir.session_node.memory_room import MemoryRoom
 from kurir.session_node.meters import FLUSH_S, Meters
 from kurir.session_node.ownership import Ownership, a_shard
 from kurir.session_node.partition import Partition
@@ -83,7 +85,7 @@ def engine_builders(settings: SessionNodeSettings) -> dict[str, Callable[[], Eng
             device_store(settings),
             proxy=settings.whatsapp_proxy,
             proxy_guard=AddressGuard.parse(settings.egress_allowed, require_https=False),
-            max_sessions=settings.shard_capacity,
+            max_sessions=settings.shard_max_sessions,
             ack_timeout_s=settings.send_timeout_s,
         )
 
@@ -132,13 +134,16 @@ class Shard:
         self._shards = Registry(bus, "shards", ShardRecord)
         self._leases = Registry(bus, "leases", Holder)
         self._nodes = Registry(bus, "nodes", Node)
-        self._engines = EngineRoom(engines, {"neonize": settings.logins_per_s})
+        self._engines = EngineRoom(engines)
+        limits = Limits(settings.shard_max_sessions, settings.logins_per_s)
+        self._admission = Admission({"neonize": limits}, MemoryRoom(settings.memory_reserve_mb).shortage)
         self._meters = Meters(metrics)
         self._shared = Shared(
             bus=bus,
             media=ObjectStore(bus, MEDIA_BUCKET),
             sessions=self._sessions,
             engines=self._engines,
+            admission=self._admission,
             meters=self._meters,
             previews=LinkPreviews(partial(open_web, settings)),
             node=settings.node_name,
@@ -173,6 +178,11 @@ class Shard:
         )
         self._flushing: asyncio.Task[None] | None = None
         metrics.gauge_from("kurir_sessions", "Sessions that are open at the engine", self._ownership.session_count)
+        metrics.gauge_from(
+            "kurir_sessions_without_room",
+            "Devices that wait until this shard has room for their sessions",
+            lambda: float(self._admission.refused),
+        )
 
     @property
     def owned(self) -> frozenset[int]:
@@ -207,6 +217,7 @@ class Shard:
         while True:
             await asyncio.sleep(FLUSH_S)
             self._meters.flush()
+            self._admission.look()
 
     async def _open_partition(self, number: int, lease: Lease) -> Partition:
         partition = Partition(

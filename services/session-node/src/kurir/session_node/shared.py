@@ -7,6 +7,7 @@ from kurir.runtime.broker import Bus
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey
+from kurir.session_node.admission import Admission
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
@@ -21,6 +22,7 @@ class Shared(NamedTuple):
     media: ObjectStore
     sessions: Registry[Session]
     engines: EngineRoom
+    admission: Admission
     meters: Meters
     previews: LinkPreviews
     node: str
