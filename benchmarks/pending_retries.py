@@ -1,7 +1,8 @@
 """How fast new deliveries go while retries are waiting for their time, against the same with none.
 
 The retries are scheduled for tomorrow, each as a failed attempt leaves it behind. The rate is that of one dispatcher
-from event to endpoint; the broker's memory and how long it takes to start again with all of them are told beside it.
+from event to endpoint, CPU that of dispatcher and nats-server. What nats-server takes of memory, and of time to start
+again with all of them, is told beside it.
 
 python -m benchmarks.pending_retries [--retries 1000000]
 """
@@ -37,39 +38,37 @@ def main(retries: int = RETRIES) -> list[Figure]:
 
 
 async def _measured(retries: int) -> list[Figure]:
-    figures = []
-    async with webhook_stage(ENDPOINTS) as stage:
-        await stage.as_fast_as_it_goes(1.0)
-        none = await _rounds(stage)
+    figures: list[Figure] = []
+    async with webhook_stage(ENDPOINTS) as empty, webhook_stage(ENDPOINTS) as full:
         waiting = 0
         for size in sorted({retries // 100, retries // 10, retries}):
             began = time.perf_counter()
-            await _schedule(stage, size - waiting)
-            scheduled_s = time.perf_counter() - began
-            note = f"{size - waiting:,} more were scheduled in {scheduled_s:.0f} s"
+            await _schedule(full, size - waiting)
+            note = f"{size - waiting:,} more were scheduled in {time.perf_counter() - began:.0f} s"
             waiting = size
-            with_them = await _rounds(stage)
+            ours, floor = [], []
+            for _ in range(ROUNDS):
+                ours.append(await full.as_fast_as_it_goes(SECONDS))
+                floor.append(await empty.as_fast_as_it_goes(SECONDS))
             figures.append(
                 Figure(
                     name="pending retries",
                     what=f"deliveries while {size:,} retries wait",
-                    ours=_rate(with_them),
+                    ours=_rate(ours),
                     floor_is="while none waits",
-                    floor=_rate(none),
-                    notes=(f"{note}; nats-server then takes {_resident_mb(stage):,.0f} MB",),
+                    floor=_rate(floor),
+                    notes=(
+                        f"{note}; nats-server takes {_resident_mb(full):,.0f} MB, {_resident_mb(empty):,.0f} without",
+                    ),
                 )
             )
-        await stage.bus.close()
+        await full.bus.close()
         began = time.perf_counter()
-        await stage.server.restart()
+        await full.server.restart()
         note = f"with {waiting:,} waiting a killed nats-server answers again after {time.perf_counter() - began:.1f} s"
         figures[-1] = replace(figures[-1], notes=(*figures[-1].notes, note))
     show(figures)
     return figures
-
-
-async def _rounds(stage: WebhookStage) -> list[Progress]:
-    return [await stage.as_fast_as_it_goes(SECONDS) for _ in range(ROUNDS)]
 
 
 def _rate(rounds: list[Progress]) -> Rate:
