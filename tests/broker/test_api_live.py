@@ -122,6 +122,23 @@ async def test_who_comes_late_still_gets_the_qr_code(api: Api) -> None:
         assert (await next_of(events))[2]["qr"] == "2@abc"
 
 
+async def test_a_device_that_connects_anew_is_not_shown_why_it_did_not_before(api: Api) -> None:
+    tenant = await api.tenant()
+    device = await tenant.device()
+    await Owner(api, tenant.id, device).says("disconnected", reason="qr_timeout", generation=0)
+
+    async def has_reason() -> bool:
+        return bool((await tenant.get(f"/devices/{device}")).json()["reason"] == "qr_timeout")
+
+    await until("the reason is told", has_reason)
+    async with stream(tenant, device) as events:
+        assert (await next_of(events))[2]["reason"] == "qr_timeout"
+        await tenant.post(f"/devices/{device}/connect")
+        assert (await next_of(events))[2] == {"deviceId": device, "status": "CONNECTING"}
+    shown = (await tenant.get(f"/devices/{device}")).json()
+    assert (shown["status"], shown["reason"], shown["reasonMessage"]) == ("CONNECTING", None, None)
+
+
 async def test_who_comes_back_is_not_told_again_what_was_seen_last(api: Api) -> None:
     tenant = await api.tenant()
     device = await tenant.device()

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from kurir.contracts.records import Device, Engine, Session
@@ -78,15 +79,28 @@ class DeviceStatus(Struct, frozen=True, kw_only=True, rename="camel"):
     status: str
 
 
+def answering(device: Device, session: Session | None) -> Session | None:
+    """The session as it answers the device's last connect: until the owner has said how that goes, the device is
+    connecting already, and why it was not before counts no more.
+    """
+    if session is None or device.wanted != "connected" or session.state == "connected":
+        return session
+    if session.generation >= device.connect_generation:
+        return session
+    return msgspec.structs.replace(
+        session, state="connecting", reason=None, qr=None, qr_expires_at=None, pairing_code=None
+    )
+
+
 def status_of(device: Device, session: Session | None) -> str:
-    """A connect that the device's owner has not answered yet is CONNECTING already."""
-    is_behind = session is None or session.generation < device.connect_generation
-    if device.wanted == "connected" and is_behind and (session is None or session.state != "connected"):
-        return "CONNECTING"
-    return device_status_word(session.state if session is not None else "disconnected")
+    session = answering(device, session)
+    if session is None:
+        return "CONNECTING" if device.wanted == "connected" else device_status_word("disconnected")
+    return device_status_word(session.state)
 
 
 def view_of(device: Device, session: Session | None) -> DeviceView:
+    session = answering(device, session)
     return DeviceView(
         id=device.id,
         name=device.name,

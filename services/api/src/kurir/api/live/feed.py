@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from msgspec import Struct
 
-from kurir.api.devices.schemas import status_of
+from kurir.api.devices.schemas import answering, status_of
 from kurir.api.problems import Problem
 from kurir.contracts.records import Device, Session
 from kurir.runtime.registry import Registry
@@ -102,4 +102,5 @@ class DeviceFeed:
         entry = self._sessions.entry(key)
         if device is None:
             return None
-        return DeviceState(entry.revision if entry else 0, device, entry.value if entry else None)
+        session = answering(device, entry.value if entry else None)
+        return DeviceState(entry.revision if entry else 0, device, session)
