@@ -168,3 +168,88 @@ async def test_another_dispatcher_goes_on_with_a_replay_and_a_canceled_one_stops
     assert (replay.state, stopped.state) == ("done", "canceled")
     assert replay.replayed >= 60
     assert stopped.replayed < 10
+
+
+async def test_a_replay_passes_over_what_is_being_attempted_or_waits_behind_it(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    since = datetime.now(UTC)
+    endpoint = await stage.endpoint(receiver.url("/hook"), max_in_flight=1)
+    receiver.on("/hook", Reply(204, delay_s=3.0), Reply(204))
+    async with stage.dispatcher():
+        said = [(await stage.say(a_message())).id for _ in range(20)]
+        await receiver.wait_for(1)
+        while_under_way = await ended(stage, await order(stage, endpoint, since=since, per_second=500))
+        assert len(receiver.received) == 1
+        await receiver.wait_for(20)
+        await stage.nothing_waits()
+        assert sorted(str(request.header("webhook-id")) for request in receiver.received) == sorted(said)
+        afterwards = await ended(stage, await order(stage, endpoint, since=since, per_second=500))
+        await receiver.wait_for(40)
+        await stage.nothing_waits()
+    assert (while_under_way.replayed, while_under_way.skipped) == (0, 20)
+    assert (afterwards.replayed, afterwards.skipped) == (20, 0)
+
+
+async def test_a_replay_that_meets_a_retry_under_way_makes_no_second_request(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    since = datetime.now(UTC)
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    receiver.on("/hook", Reply(500), Reply(204, delay_s=3.0), Reply(204))
+    async with stage.dispatcher(retry_schedule="0.1"):
+        event = await stage.say(a_message())
+        await receiver.wait_for(2)
+        replay = await ended(stage, await order(stage, endpoint, since=since))
+        assert len(receiver.received) == 2, "the retry is still waiting for its answer"
+        await stage.nothing_waits()
+    assert (replay.replayed, replay.skipped) == (0, 1)
+    assert [request.header("webhook-id") for request in receiver.received] == [event.id, event.id]
+
+
+async def test_what_is_paused_or_in_line_is_not_replayed_either(stage: Stage, receiver: WebhookReceiver) -> None:
+    since = datetime.now(UTC)
+    paused = await stage.endpoint(receiver.url("/paused"), max_in_flight=1, events=("messages.upsert",))
+    line = await stage.endpoint(
+        receiver.url("/line"), in_order=True, order_changed_at=since, events=("messages.upsert",)
+    )
+    for path in ("/paused", "/line"):
+        receiver.on(path, Reply(500))
+    settings = {"retry_schedule": "3,3,3", "circuit_threshold": 1, "circuit_first_s": 3.0}
+    async with stage.dispatcher(**settings):
+        said = {(await stage.say(a_message())).id for _ in range(10)}
+        await receiver.wait_for(2)
+
+        async def is_in_its_lane() -> bool:
+            return 9 in (await stage.bus.subjects(streams.DELIVERIES.name, "kurir.dlvlane.>")).values()
+
+        await until("nine wait in the lane", is_in_its_lane)
+        replays = [await ended(stage, await order(stage, one, since=since, per_second=500)) for one in (paused, line)]
+        for path in ("/paused", "/line"):
+            receiver.on(path, Reply(204))
+        await stage.nothing_waits(within_s=30)
+        await until("all arrived in line", lambda: len({one.body for one in receiver.at("/line")}) == 10, within_s=20)
+    # What had failed once was scheduled, and the replay took its place, or was attempted again and passed over.
+    assert replays[0].skipped >= 9
+    assert (replays[1].replayed, replays[1].skipped) == (0, 10)
+    for path in ("/paused", "/line"):
+        assert {request.header("webhook-id") for request in receiver.at(path)} == said
+        assert len(receiver.at(path)) <= 12, "each once, and those that failed again"
+
+
+async def test_a_replay_goes_on_when_its_dispatcher_was_killed(stage: Stage, receiver: WebhookReceiver) -> None:
+    since = datetime.now(UTC)
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    async with stage.dispatcher_process() as dispatcher:
+        said = {(await stage.say(a_message())).id for _ in range(100)}
+        await receiver.wait_for(100)
+        made = await order(stage, endpoint, since=since, per_second=25)
+        await until("half is replayed", lambda: len(replays_in(receiver)) >= 50)
+        dispatcher.kill()
+        async with stage.dispatcher():
+            replay = await ended(stage, made, within_s=60)  # the order comes again after ack_wait
+            await stage.nothing_waits(within_s=60)
+    again = replays_in(receiver)
+    assert replay.state == "done"
+    assert {request.header("webhook-id") for request in again} == said
+    assert len(again) <= 110, "what was under way when it died comes twice, and nothing else"

@@ -52,6 +52,7 @@ class ReplayOrder(Struct, frozen=True, kw_only=True):
 
     Exactly one of `event_id`, `dead` and `since` is given. `dead` is what was given up before `made_at`. A range ends
     at `until`, or `made_at`; the endpoint's own events and filter count there, `events` and `filter` narrow it down.
+    One event is delivered whatever they say, unless `only_wanted`.
     """
 
     id: str
@@ -59,6 +60,7 @@ class ReplayOrder(Struct, frozen=True, kw_only=True):
     endpoint: str
     made_at: When
     event_id: str | None = None
+    only_wanted: bool = False
     dead: bool = False
     since: When | None = None
     until: When | None = None

@@ -1,4 +1,4 @@
-"""How far a consumer of a stream has come, in time: what was stored before has been worked and acknowledged."""
+"""How far a consumer of a stream has come: what was stored before has been worked and acknowledged."""
 
 import time
 
@@ -13,12 +13,22 @@ async def settled_until(bus: Bus, stream: str, consumer: str, subject: str) -> f
     Raises BrokerUnavailable.
     """
     now = time.time()  # before asking: what is stored meanwhile is later
+    settled = await settled_seq(bus, stream, consumer)
+    if settled is None:
+        return now
+    waiting = await bus.read_from(stream, subject, settled + 1, 1)
+    return waiting[0].published_at if waiting else now
+
+
+async def settled_seq(bus: Bus, stream: str, consumer: str) -> int | None:
+    """The sequence up to which the consumer has acknowledged everything; None when nothing at all waits for it.
+
+    Raises BrokerUnavailable, also when there is no such consumer.
+    """
     try:
         info = await bus.js.consumer_info(stream, consumer)
     except nats.errors.Error as error:
         raise BrokerUnavailable(f"{consumer} cannot be asked: {error!r}", outcome_unknown=False) from error
     if not info.num_pending and not info.num_ack_pending:
-        return now
-    settled = info.ack_floor.stream_seq if info.ack_floor is not None else 0
-    waiting = await bus.read_from(stream, subject, settled + 1, 1)
-    return waiting[0].published_at if waiting else now
+        return None
+    return info.ack_floor.stream_seq if info.ack_floor is not None else 0

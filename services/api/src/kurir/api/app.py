@@ -31,6 +31,7 @@ from kurir.api.services import Services, open_services
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants import routes as tenants
 from kurir.api.webhooks import attempt_routes as webhook_attempts
+from kurir.api.webhooks import replay_routes as webhook_replays
 from kurir.api.webhooks import routes as webhooks
 from kurir.runtime import service
 from kurir.runtime.broker import Bus
@@ -56,6 +57,7 @@ def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]
         media.router(),
         webhooks.router(),
         webhook_attempts.router(),
+        webhook_replays.router(),
     ]
     return [
         account.router(),

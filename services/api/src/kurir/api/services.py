@@ -131,7 +131,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
             MessageHistory(mongo),
         ),
         webhooks=webhooks,
-        replays=WebhookReplays(bus, life.clock, changes, webhooks, replay_progress),
+        replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, replay_progress),
         attempts=WebhookAttempts(mongo, webhooks),
         trials=WebhookTrials(bus, webhooks),
         nodes=Nodes(life.clock, changes, nodes, shards, leases),

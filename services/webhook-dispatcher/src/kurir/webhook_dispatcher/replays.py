@@ -2,8 +2,8 @@
 
 An order is a message that waits in DELIVERIES until it is carried out, by one dispatcher at a time; one that dies is
 followed by another, which goes on where the record in `replays` says. A delivery keeps its event's id and says that it
-is a replay. One whose next attempt is scheduled takes that attempt's place, in one step with the server's clock: it is
-never sent by both.
+is a replay. One whose next attempt is scheduled takes that attempt's place, in one step with the server's clock; one
+that is due or being attempted at this moment is passed over: it is never sent by both.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from kurir.contracts import deliveries, events, headers, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery, ReplayOrder
 from kurir.contracts.records import Endpoint, Replay
 from kurir.dialects.event_patterns import wants_type
-from kurir.runtime.broker import Bus, Incoming, Pull, WrongSequence
+from kurir.runtime.broker import Bus, Incoming, Pull, Stored, WrongSequence
 from kurir.runtime.clock import Clock
 from kurir.runtime.logs import get
 from kurir.runtime.mongo import Mongo, MongoError
@@ -28,6 +28,7 @@ from kurir.runtime.settlement import Rejected, Retry, settle
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import delivery_of, head_of
 from kurir.webhook_dispatcher.matching import hears, passes, wants
+from kurir.webhook_dispatcher.under_way import DeliveriesUnderWay
 
 log = get("kurir.replays")
 
@@ -102,6 +103,7 @@ class Replays:
             replay = replace(replay, state="failed", reason="The webhook was deleted.")
         else:
             look_at = 0.0
+            under_way = DeliveriesUnderWay(self._bus, endpoint)
             async for position, delivery in self._found(order, endpoint, replay.position):
                 if self._clock.monotonic() >= look_at:
                     look_at = self._clock.monotonic() + LOOK_EVERY_S
@@ -111,16 +113,18 @@ class Replays:
                         break
                     await self._progress.put(key, replace(replay, at=self._clock.now()))
                 if delivery is not None:
-                    replay = await self._replayed(order, replay, delivery, position)
+                    replay = await self._replayed(order, replay, delivery, position, under_way)
                 replay = replace(replay, position=position)
             if replay.state == "running":
                 replay = _ended(order, replay)
         await self._progress.put(key, replace(replay, at=self._clock.now()))
         log.info("replay.ended", state=replay.state, replay=order.id, replayed=replay.replayed, skipped=replay.skipped)
 
-    async def _replayed(self, order: ReplayOrder, replay: Replay, delivery: Delivery, position: int) -> Replay:
+    async def _replayed(
+        self, order: ReplayOrder, replay: Replay, delivery: Delivery, position: int, under_way: DeliveriesUnderWay
+    ) -> Replay:
         """Deliver once more, no faster than the order says."""
-        if await self._deliver(order, delivery):
+        if await self._deliver(order, delivery, under_way):
             replay = replace(replay, replayed=replay.replayed + 1)
         else:
             replay = replace(replay, skipped=replay.skipped + 1)
@@ -131,39 +135,45 @@ class Replays:
             raise Retry(0.0, "the dispatcher ends")
         return replay
 
-    async def _deliver(self, order: ReplayOrder, delivery: Delivery) -> bool:
-        """False when its own next attempt is being made at this very moment."""
-        generation = round(order.made_at.timestamp() * 1000)
-        again = replace(delivery, attempt=1, generation=generation, is_replay=True)
+    async def _deliver(self, order: ReplayOrder, delivery: Delivery, under_way: DeliveriesUnderWay) -> bool:
+        """False when a request is under way, or due, by itself.
+
+        Told by what is scheduled before it looks at what is under way, and by nothing having been scheduled since.
+        """
+        scheduled = await self._scheduled(delivery)
+        if scheduled is None and await under_way.has(delivery):
+            return False
         retry = subjects.delivery_retry(delivery.endpoint, delivery.id)
-        scheduled = await self._bus.last_by_subject(streams.DELIVERIES.name, retry)
-        in_its_place = None
+        only_if = {
+            headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(scheduled.seq if scheduled is not None else 0),
+            headers.EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: retry,
+        }
         if scheduled is not None:
-            in_its_place = {
-                headers.SCHEDULER: retry,
-                headers.SCHEDULE_NEXT: "purge",
-                headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(scheduled.seq),
-                headers.EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: retry,
-            }
+            only_if |= {headers.SCHEDULER: retry, headers.SCHEDULE_NEXT: "purge"}
+        again = replace(delivery, attempt=1, generation=round(order.made_at.timestamp() * 1000), is_replay=True)
         try:
             await self._bus.publish(
                 subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
                 _encoder.encode(again),
                 msg_id=ids.attempt_id(again.id, again.generation, again.attempt),
-                headers=in_its_place,
+                headers=only_if,
             )
         except WrongSequence:
-            return False
+            return False  # it was scheduled, or became due, this very moment
         return True
+
+    async def _scheduled(self, delivery: Delivery) -> Stored | None:
+        retry = subjects.delivery_retry(delivery.endpoint, delivery.id)
+        return await self._bus.last_by_subject(streams.DELIVERIES.name, retry)
 
     # --- what is to be delivered ------------------------------------------------------------------------------
 
     def _found(self, order: ReplayOrder, endpoint: Endpoint, position: int) -> Found:
         if order.event_id is not None:
-            return self._one_event(order.event_id, endpoint)
+            return self._one_event(order.event_id, endpoint, order.only_wanted)
         return self._dead(order, position) if order.dead else self._range(order, endpoint, position)
 
-    async def _one_event(self, event_id: str, endpoint: Endpoint) -> Found:
+    async def _one_event(self, event_id: str, endpoint: Endpoint, only_wanted: bool) -> Found:
         try:
             found = await self._mongo.find_one("events", {"_id": event_id})
         except MongoError as error:
@@ -172,6 +182,8 @@ class Replays:
             return
         body, stream_seq = found["body"].encode(), int(found["stream_seq"])
         head = events.decode_head(body)
+        if only_wanted and not (wants(endpoint, head.device, head.type) and hears(endpoint, head.type, body)):
+            return
         yield stream_seq, delivery_of(head, body, stream_seq, head.at.timestamp(), endpoint)
 
     async def _range(self, order: ReplayOrder, endpoint: Endpoint, position: int) -> Found:

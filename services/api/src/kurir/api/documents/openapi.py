@@ -117,6 +117,8 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "rotateWebhookSecret": {409: ("CONFLICT",), **_UNAVAILABLE},
     "replayWebhook": {400: ("VALIDATION_ERROR",), 409: ("LIMIT_REACHED",), **_UNAVAILABLE},
     "sendWebhookTest": {400: ("VALIDATION_ERROR",), 429: ("TOO_MANY_REQUESTS",), **_UNAVAILABLE, 504: ("NO_ANSWER",)},
+    "replayDelivery": {404: ("NOT_FOUND",), 409: ("LIMIT_REACHED",), **_UNAVAILABLE},
+    "replayEvent": {404: ("NOT_FOUND",), 409: ("LIMIT_REACHED",), 503: ("SERVICE_UNAVAILABLE", "HISTORY_UNAVAILABLE")},
     "listWebhookReplays": _UNAVAILABLE,
     "showWebhookReplay": {404: ("WEBHOOK_NOT_FOUND", "NOT_FOUND"), **_UNAVAILABLE},
     "cancelWebhookReplay": {404: ("WEBHOOK_NOT_FOUND", "NOT_FOUND"), **_UNAVAILABLE},

@@ -1,6 +1,7 @@
-"""Orders to deliver again to a webhook, and how far the webhook-dispatcher has come with them."""
+"""Orders to deliver again, to one webhook or to all, and how far the webhook-dispatcher has come with them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -12,8 +13,10 @@ from kurir.api.webhooks.service import Webhooks
 from kurir.contracts import deliveries, ids, streams, subjects
 from kurir.contracts.deliveries import ReplayOrder
 from kurir.contracts.records import Endpoint, EventFilter, Replay
+from kurir.dialects.event_patterns import wants_type
 from kurir.runtime.broker import Bus
 from kurir.runtime.clock import Clock
+from kurir.runtime.mongo import Mongo
 from kurir.runtime.registry import Registry
 
 MAX_UNDER_WAY = 5  # of one webhook: each reads the stream for itself
@@ -23,9 +26,10 @@ _encoder = msgspec.json.Encoder()
 
 class WebhookReplays:
     def __init__(
-        self, bus: Bus, clock: Clock, changes: Changes, webhooks: Webhooks, progress: Registry[Replay]
+        self, bus: Bus, mongo: Mongo, clock: Clock, changes: Changes, webhooks: Webhooks, progress: Registry[Replay]
     ) -> None:
         self._bus = bus
+        self._mongo = mongo
         self._clock = clock
         self._changes = changes
         self._webhooks = webhooks
@@ -36,13 +40,9 @@ class WebhookReplays:
         endpoint = self._webhooks.get(caller, webhook_id)
         _check(new)
         self._webhooks.check_events(new.events)
-        if len(await self._waiting(endpoint)) >= MAX_UNDER_WAY:
-            raise Problem("LIMIT_REACHED", f"At most {MAX_UNDER_WAY} replays of a webhook are under way at once.")
-        order = ReplayOrder(
-            id=ids.short_id("rp_"),
-            tenant=endpoint.tenant,
-            endpoint=endpoint.id,
-            made_at=self._clock.now(),
+        await self._check_room(endpoint)
+        order = self._order(
+            endpoint,
             event_id=new.event_id,
             dead=new.dead,
             since=new.since,
@@ -51,6 +51,44 @@ class WebhookReplays:
             filter=self._webhooks.filter(caller, new.filter) if new.filter is not None else EventFilter(),
             per_second=new.per_second,
         )
+        return await self._give(caller, endpoint, order)
+
+    async def order_delivery(self, caller: Caller, delivery_id: str) -> ReplayView:
+        """Order that one delivery is made again. Raises Problem, NOT_FOUND for another tenant's too; PublishError."""
+        event_id, _, webhook_id = delivery_id.rpartition(":")
+        try:
+            return await self.order(caller, webhook_id, NewReplay(event_id=event_id))
+        except Problem as problem:
+            raise Problem("NOT_FOUND") if problem.code == "WEBHOOK_NOT_FOUND" else problem from None
+
+    async def order_event(self, caller: Caller, event_id: str) -> list[ReplayView]:
+        """Order that an event is delivered again to all webhooks that ask for it; a key of a device has its own.
+
+        Raises Problem, NOT_FOUND for another tenant's event too; MongoError, PublishError.
+        """
+        event = await self._mongo.find_one("events", {"_id": event_id})
+        own_device = caller.key.device
+        if event is None or event["tenant"] != caller.tenant.id or own_device not in (None, event["device"]):
+            raise Problem("NOT_FOUND")
+        wanting = [
+            endpoint
+            for endpoint in self._webhooks.all(caller)
+            if endpoint.device in (None, event["device"]) and wants_type(endpoint.events, event["type"])
+        ]
+        for endpoint in wanting:
+            await self._check_room(endpoint)
+        orders = [(one, self._order(one, event_id=event_id, only_wanted=True)) for one in wanting]
+        return [await self._give(caller, endpoint, order) for endpoint, order in orders]
+
+    async def _check_room(self, endpoint: Endpoint) -> None:
+        if len(await self._waiting(endpoint)) >= MAX_UNDER_WAY:
+            raise Problem("LIMIT_REACHED", f"At most {MAX_UNDER_WAY} replays of a webhook are under way at once.")
+
+    def _order(self, endpoint: Endpoint, **what: Any) -> ReplayOrder:
+        now = self._clock.now()
+        return ReplayOrder(id=ids.short_id("rp_"), tenant=endpoint.tenant, endpoint=endpoint.id, made_at=now, **what)
+
+    async def _give(self, caller: Caller, endpoint: Endpoint, order: ReplayOrder) -> ReplayView:
         await self._bus.publish(_subject(order), _encoder.encode(order), msg_id=order.id)
         await self._changes.tell(
             endpoint.tenant,
@@ -109,12 +147,19 @@ def _given(new: NewReplay) -> dict[str, bool]:
 
 
 def _waiting_view(order: ReplayOrder) -> ReplayView:
-    return ReplayView(id=order.id, state="waiting", created_at=order.made_at, updated_at=order.made_at)
+    return ReplayView(
+        id=order.id,
+        webhook_id=order.endpoint,
+        state="waiting",
+        created_at=order.made_at,
+        updated_at=order.made_at,
+    )
 
 
 def view_of(replay: Replay) -> ReplayView:
     return ReplayView(
         id=replay.id,
+        webhook_id=replay.endpoint,
         state=replay.state,
         created_at=replay.made_at,
         updated_at=replay.at,

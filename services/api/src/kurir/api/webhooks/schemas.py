@@ -128,9 +128,10 @@ class NewReplay(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknow
 
 class ReplayView(Struct, frozen=True, kw_only=True, rename="camel"):
     """A replay and how far it has come. `replayed` deliveries were made, which says nothing of how they ended;
-    `skipped` ones were just being tried again by themselves."""
+    `skipped` ones were waiting or under way by themselves."""
 
     id: str
+    webhook_id: str
     state: Literal["waiting", "running", "done", "canceled", "failed"]
     created_at: datetime
     updated_at: datetime
