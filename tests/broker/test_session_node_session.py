@@ -33,6 +33,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
+from kurir.session_node.engines.requests import RequestFailed
 from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
 from kurir.session_node.session import DeviceSession
@@ -97,11 +98,12 @@ class Stage:
     def __init__(self, bus: Bus, gateway: Gateway) -> None:
         self.bus = bus
         self.gateway = gateway
-        self.puppet = Puppet()
+        self.puppet: Puppet = Puppet()
         self.sessions = Registry(bus, "sessions", Session)
         self.meters = Meters(Metrics())
         self.master_key: MasterKey | None = MasterKey.parse(new_master_key())
         self.session: DeviceSession | None = None
+        self.silent_after_s = 60.0
 
     async def play(self, device: Device, holder: str = "h") -> DeviceSession:
         lease = Lease(self.bus, "leases", "p00", holder=holder, node="n", ttl_s=60)
@@ -118,6 +120,7 @@ class Stage:
             shard="n-0",
             inbound_media_max_bytes=1000,
             master_key=self.master_key,
+            silent_after_s=self.silent_after_s,
         )
         self.session = DeviceSession(TENANT, device.id, device, shared, lease, on_change=lambda: None)
         self.session.start()
@@ -379,3 +382,48 @@ async def test_keys_that_cannot_be_removed_now_are_removed_later(stage: Stage, m
     session.device_changed(None)
     await until("the keys are removed", lambda: stage.puppet.forgotten == ["d1"])
     assert not troubles
+
+
+class Silent(PuppetSession):
+    """Says connected, and answers pings only while it is told to."""
+
+    def __init__(self, spec: SessionSpec, report: Report, answers: bool) -> None:
+        super().__init__(spec, report)
+        self.answers = answers
+        self.pings = 0
+
+    async def ping(self) -> None:
+        self.pings += 1
+        if not self.answers:
+            raise RequestFailed("server_unavailable", "no answer within 30 s")
+
+
+class SilentPuppet(Puppet):
+    """Its first session does not answer, all others do."""
+
+    async def open(self, spec: SessionSpec, report: Report) -> PuppetSession:
+        session = Silent(spec, report, answers=bool(self.opened))
+        self.opened.append(session)
+        report(StateChanged(state="connected", jid="628@s.whatsapp.net", phone="628"))
+        return session
+
+
+async def test_a_session_that_says_connected_and_answers_nothing_is_opened_again_and_the_reason_is_told(
+    stage: Stage,
+) -> None:
+    stage.puppet, stage.silent_after_s = SilentPuppet(), 0.05
+    gateway = stage.gateway
+    await stage.play(await gateway.add_device("d1"))
+    await until("it is opened again", lambda: len(stage.puppet.opened) == 2)
+    first, second = stage.puppet.opened
+    assert isinstance(first, Silent)
+    assert isinstance(second, Silent)
+    assert (first.is_closed, first.pings) == (True, 2)
+    await until("the second one was asked several times", lambda: second.pings >= 3)
+    told = [event for event in await gateway.events("d1") if isinstance(event, ConnectionUpdate)]
+    assert [(event.state, event.reason, event.detail) for event in told] == [
+        ("connected", None, None),
+        ("disconnected", "connection_lost", "silent: server_unavailable: no answer within 30 s"),
+        ("connected", None, None),
+    ]
+    assert len(stage.puppet.opened) == 2, "one that answers is left alone"

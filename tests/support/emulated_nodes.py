@@ -26,10 +26,12 @@ class EmulatedNodes:
         self._emulator = emulator
         self._home = home
 
-    async def start(self, node: str = "first", *, send_timeout_s: float = SEND_TIMEOUT_S) -> NodeProcess:
-        """One shard, which gives up on an acknowledgement after so many seconds."""
+    async def start(
+        self, node: str = "first", *, send_timeout_s: float = SEND_TIMEOUT_S, **environment: str
+    ) -> NodeProcess:
+        """One shard, which gives up on an acknowledgement after so many seconds; more settings by their variables."""
         await self.whatsapp.open_door(int(self.gateway.url.rpartition(":")[2]))
-        env = {"KURIR_SEND_TIMEOUT_S": str(send_timeout_s)}
+        env = {"KURIR_SEND_TIMEOUT_S": str(send_timeout_s), **environment}
         process = NodeProcess(
             self.gateway.url, self._home, "--shard", "0", node=node, env=env, launcher=self._emulator.trusting
         )

@@ -59,6 +59,9 @@ class Meters:
         )
         self.leases_lost = metrics.counter("kurir_leases_lost_total", "Partitions lost instead of handed over")
         self.sessions_opened = metrics.counter("kurir_sessions_opened_total", "Sessions opened at an engine")
+        self.silent_sessions = metrics.counter(
+            "kurir_sessions_silent_total", "Sessions that said connected and answered nothing, and were opened again"
+        )
         self.cordoned = metrics.gauge("kurir_node_cordoned", "1 while operators keep partitions away from this node")
         self.partitions = metrics.gauge("kurir_partitions_owned", "Partitions that this shard owns")
 

@@ -43,6 +43,7 @@ from kurir.session_node.reports import WAITING_LIMIT, Reports
 from kurir.session_node.session_record import SessionRecord
 from kurir.session_node.shared import Shared
 from kurir.session_node.tasks import ended
+from kurir.session_node.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +104,7 @@ class DeviceSession:
         self._is_leaving = False
         self._commands_wait = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
+        self._watchdog = Watchdog(shared.silent_after_s, lambda: self._engine_session, self._is_silent)
         self._reports = Reports(
             tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored, lease.valid
         )
@@ -225,6 +227,7 @@ class DeviceSession:
         """
         self._stopping.set()
         self._overdue.stop()
+        self._watchdog.stop()
         if self._timer is not None:
             self._timer.cancel()
         if is_lost and self._engine_session is not None:
@@ -244,6 +247,7 @@ class DeviceSession:
     def _report(self, number: int, observation: Observation) -> None:
         if number != self._opened:
             return
+        self._watchdog.heard()
         if isinstance(observation, StateChanged):
             self._state_changed(observation)
             return
@@ -260,10 +264,12 @@ class DeviceSession:
 
     def _state_changed(self, change: StateChanged) -> None:
         standing, now = self._standing, time.monotonic()
+        self._watchdog.stop()
         standing.state, standing.reason, standing.banned_until = change.state, change.reason, change.banned_until
         if change.state == "connected":
             self._was_connected, self._failures, standing.retry_at = True, 0, None
             self._commands_wait = False
+            self._watchdog.watch()
         elif change.state == "banned" or stays(standing):
             standing.has_ended, standing.retry_at = True, None
             if change.banned_until is not None and self._pace is not None:
@@ -277,6 +283,13 @@ class DeviceSession:
             self._arrived.set()
         self._observe(change)
         self._kick()
+
+    def _is_silent(self, why: str) -> None:
+        """The session says connected and does not answer: say that it is not, and open it again at once."""
+        log.warning("session.silent", tenant=self.tenant, device=self.device_id, detail=why)
+        self._shared.meters.silent_sessions.add()
+        self._state_changed(StateChanged(state="disconnected", reason="connection_lost", detail=f"silent: {why}"))
+        self._standing.retry_at = time.monotonic()
 
     def _observe(self, change: StateChanged) -> None:
         """Make the change known: as an event, in the session's record, and to commands that wait."""
@@ -458,6 +471,7 @@ class DeviceSession:
     async def _put_away(self, *, grace_s: float, is_for_good: bool = True) -> None:
         """Close the engine session, if there is one, and keep the pairing; if not for good, keep the place too."""
         session = self._engine_session
+        self._watchdog.stop()
         if session is not None:
             if grace_s > 0:
                 await self._let_send_end(grace_s)

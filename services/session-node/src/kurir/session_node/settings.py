@@ -22,6 +22,7 @@ class SessionNodeSettings(RuntimeSettings):
     )  # below it no session is opened: what 8 uploads of large media need; 0 off
     lease_ttl_s: int = Field(15, ge=3)  # a dead node's devices are claimed after it; renewed at a third of it
     logins_per_s: float = Field(40.0, gt=0)  # WhatsApp sees a restarted shard's devices come back one by one
+    silent_after_s: float = Field(300.0, gt=0)  # then a session is asked whether it is still there
     # A shard is replaced by a fresh process when it reaches one of these; 0 is off. See recycling.py.
     recycle_age_s: float = Field(7 * 24 * 3600.0, ge=0)  # what grows unseen; rare, for what is sent again is forgotten
     recycle_closed_clients: int = Field(1000, ge=0)  # each leaves two descriptors and 0.4 MB behind

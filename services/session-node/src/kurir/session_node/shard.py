@@ -150,6 +150,7 @@ class Shard:
             shard=settings.shard_id,
             inbound_media_max_bytes=settings.inbound_media_max_bytes,
             master_key=_master_key(settings),
+            silent_after_s=settings.silent_after_s,
         )
         self.partitions: dict[int, Partition] = {}
         self._keys_of: dict[int, set[str]] = defaultdict(set)  # partition -> keys of devices and of their sessions

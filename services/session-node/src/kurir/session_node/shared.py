@@ -11,11 +11,13 @@ from kurir.session_node.admission import Admission
 from kurir.session_node.engine_room import EngineRoom
 from kurir.session_node.link_preview import LinkPreviews
 from kurir.session_node.meters import Meters
+from kurir.session_node.watchdog import SILENT_AFTER_S
 
 
 class Shared(NamedTuple):
     """`inbound_media_max_bytes` is the size of the largest received file that is kept. `master_key` opens devices'
-    proxies; a node without it leaves devices that have one alone.
+    proxies; a node without it leaves devices that have one alone. A session that tells nothing for `silent_after_s` is
+    asked whether it is still there.
     """
 
     bus: Bus
@@ -29,3 +31,4 @@ class Shared(NamedTuple):
     shard: str
     inbound_media_max_bytes: int
     master_key: MasterKey | None = None
+    silent_after_s: float = SILENT_AFTER_S

@@ -228,6 +228,18 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class AnswersPings(Protocol):
+    """A session that can be asked whether it is still there."""
+
+    async def ping(self) -> None:
+        """Ask WhatsApp what changes nothing, and return when it has answered.
+
+        Raises NotConnected, or RequestFailed when the answer does not come.
+        """
+        ...
+
+
+@runtime_checkable
 class Scans(Protocol):
     """Capability `scan`: a session that can confirm its own pairing, because there is no phone."""
 

@@ -49,6 +49,10 @@ class Requests:
         self._require_link = require_link
         self._numbers = NumberChecks(self._ask_for_numbers)
 
+    async def ping(self) -> None:
+        """Say that this client is active, as the library itself does after each login: WhatsApp confirms it."""
+        _done(await self._ask("SetPassive", 0))
+
     # --- presence and marks -----------------------------------------------------------------------------------------
 
     async def show_online(self, online: bool) -> None:

@@ -91,6 +91,7 @@ class NeonizeSession:
         )
 
         asked = Requests(shared.library, shared.questions, self._people, self._require_link)
+        self.ping = asked.ping
         self.show_online, self.show_typing = asked.show_online, asked.show_typing
         self.watch_presence, self.mark_read = asked.watch_presence, asked.mark_read
         self.check_numbers, self.profile_picture = asked.check_numbers, asked.profile_picture
