@@ -124,7 +124,7 @@ async def _postgres(url: str, paired: list[tuple[str, str, str]]) -> list[Findin
 async def _asked(connection: Any, paired: list[tuple[str, str, str]]) -> list[Finding]:
     found = []
     if await connection.fetchval("SELECT pg_is_in_recovery()"):
-        cure = "Let DEVICE_STORE_URL name the primary (several hosts with target_session_attrs=read-write)."
+        cure = "Let the host name in DEVICE_STORE_URL follow the primary: a virtual address, a service, or PgBouncer."
         found.append(Finding(NAME, "fail", "PostgreSQL is a standby, which takes no writes", cure))
     used = await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
     most = int(await connection.fetchval("SHOW max_connections"))
