@@ -109,6 +109,18 @@ async def test_a_wrong_message_is_refused_by_field_and_nothing_is_stored(api: Ap
     assert await api.commands() == []
 
 
+async def test_a_wrong_choice_is_answered_with_what_may_be_chosen(tenant: Client) -> None:
+    device = await tenant.device()
+    wrong = {
+        "priority": (await tenant.send(device, priority="urgent"), "bulk, high, normal"),
+        "engine": (await tenant.post("/devices", json={"engine": "magic"}), "neonize, sandbox"),
+        "direction": (await tenant.get("/messages?direction=up"), "inbound, outbound"),
+    }
+    for field, (answer, allowed) in wrong.items():
+        assert (answer.status_code, answer.json()["field"]) == (400, field), answer.text
+        assert answer.json()["message"].endswith(f"; allowed: {allowed}"), answer.text
+
+
 async def test_a_body_that_is_no_json_or_too_long_is_refused(tenant: Client) -> None:
     no_json = await tenant.post("/messages/send-text", content=b"{")
     assert (no_json.status_code, no_json.json()["code"]) == (400, "INVALID_JSON")

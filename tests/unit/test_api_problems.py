@@ -1,9 +1,11 @@
+from typing import Literal
+
 import msgspec
 import pytest
 from msgspec import Struct
 
 from kurir.api.messages.requests import SendContact, SendText, send_media_from_form
-from kurir.api.problems import Problem, field_of, problem_of
+from kurir.api.problems import Problem, field_of, invalid, problem_of
 from kurir.runtime.broker import BacklogFull, BrokerUnavailable, Unreachable
 from kurir.runtime.mongo import MongoUnavailable
 
@@ -14,6 +16,15 @@ class Inner(Struct, forbid_unknown_fields=True):
 
 class Outer(Struct, forbid_unknown_fields=True):
     many: list[Inner]
+
+
+class Sized(Struct):
+    sizes: list[Literal[1, 2]]
+
+
+class Chosen(Struct):
+    inner: Sized | None
+    named: dict[str, Literal["y", "z"]] = {}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +48,22 @@ def test_a_wrong_body_is_told_by_the_field_in_the_callers_words(
         msgspec.json.decode(body, type=type_)
     problem = problem_of(error.value)
     assert (problem.status, problem.code, problem.field) == (400, "VALIDATION_ERROR", field)
+
+
+@pytest.mark.parametrize(
+    ("body", "type_", "allowed"),
+    [
+        (b'{"deviceId":"d","to":"1","text":"x","priority":"now"}', SendText, "bulk, high, normal"),
+        (b'{"inner":{"sizes":[1,4]}}', Chosen, "1, 2"),
+        (b'{"inner":null,"named":{"a":"x"}}', Chosen, "y, z"),
+        (b'{"inner":null,"named":[]}', Chosen, None),
+    ],
+)
+def test_a_wrong_choice_is_told_with_what_may_be_chosen(body: bytes, type_: type[Struct], allowed: str | None) -> None:
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.json.decode(body, type=type_)
+    _, _, told = invalid(error.value, type_).message.partition("; allowed: ")
+    assert (told or None) == allowed
 
 
 def test_a_form_is_read_into_the_types_of_its_fields() -> None:

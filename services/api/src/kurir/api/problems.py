@@ -5,7 +5,7 @@ the words of the API that the path belongs to. What is our own fault is logged a
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from litestar.exceptions import (
 )
 from msgspec import Struct
 
+from kurir.api.choices import choices
 from kurir.contracts.errors import ERRORS, ErrorCode
 from kurir.contracts.states import Reason
 from kurir.runtime import logs
@@ -121,9 +122,17 @@ _AT = re.compile(r" - at `(?:\$|key in `\$)(?P<path>[^`]*)`$")
 _NAMED_FIELD = re.compile(r"(?:missing required|contains unknown) field `(?P<field>[^`]+)`")
 
 
-def invalid(error: msgspec.ValidationError) -> Problem:
-    """The problem that a msgspec error tells, with the field in dotted form: `contacts[0].name`."""
-    return Problem("VALIDATION_ERROR", str(error), field=field_of(str(error)))
+def invalid(error: msgspec.ValidationError, decoded: Any = None) -> Problem:
+    """The problem that a msgspec error tells, with the field in dotted form: `contacts[0].name`.
+
+    With the type that was decoded, it also tells which values are allowed.
+    """
+    allowed = choices(error, decoded) if decoded is not None else []
+    return Problem("VALIDATION_ERROR", _allowing(str(error), allowed), field=field_of(str(error)))
+
+
+def _allowing(message: str, allowed: Sequence[str]) -> str:
+    return f"{message}; allowed: {', '.join(allowed)}" if allowed else message
 
 
 def field_of(text: str) -> str | None:
@@ -156,8 +165,16 @@ DIALECT_OF_PREFIX: tuple[tuple[str, Answer], ...] = (("/", native_answer),)
 """In whose words an error at a path is told, the longest matching prefix first. Every API mounted has a row here."""
 
 
+def _choices_of_handler(request: Request[Any, Any, Any], error: msgspec.ValidationError) -> list[str]:
+    """Litestar decodes all that a handler takes as one struct, with a field for each parameter."""
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    return choices(error, msgspec.defstruct("Taken", [(name, one.annotation) for name, one in parameters.items()]))
+
+
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """The one exception handler of the application."""
     problem = problem_of(error)
+    if isinstance(error, ValidationException) and isinstance(error.__cause__, msgspec.ValidationError):
+        problem.message = _allowing(problem.message, _choices_of_handler(request, error.__cause__))
     path = request.scope["path"]
     return next(tell for prefix, tell in DIALECT_OF_PREFIX if path.startswith(prefix))(problem)

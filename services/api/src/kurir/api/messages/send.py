@@ -31,7 +31,7 @@ from kurir.api.messages.requests import (
     send_media_from_form,
 )
 from kurir.api.messages.service import Accepted, MediaSource, Messages
-from kurir.api.problems import Problem
+from kurir.api.problems import Problem, invalid
 from kurir.contracts.content import Media
 
 SENDS: dict[str, tuple[type[SendRequest], str]] = {
@@ -77,7 +77,11 @@ def _handler(parts: Parts, request_type: type[SendRequest]) -> Callable[[Scope, 
         if request_type is SendMedia and content_type.startswith("multipart/form-data"):
             await _send_form(parts, caller, key, content_type, scope, receive, send)
             return
-        request = decode(await _body(scope, receive))
+        body = await _body(scope, receive)
+        try:
+            request = decode(body)
+        except msgspec.ValidationError as error:
+            raise invalid(error, request_type) from None
         source = None
         if isinstance(request, SendMedia):
             if request.url is None:
@@ -109,7 +113,10 @@ async def _send_form(
     form: Form[StoredFile] = Form()
     async with _forgotten_on_failure(parts.media, form):
         await read_form(form, content_type, _chunks(scope, receive, MAX_FORM_BYTES), take_file)
-        request = send_media_from_form(form.fields)
+        try:
+            request = send_media_from_form(form.fields)
+        except msgspec.ValidationError as error:
+            raise invalid(error, SendMedia) from None
         source: MediaSource
         if form.file is not None:
             if request.url is not None:
