@@ -32,7 +32,7 @@ from kurir.runtime.partitions import partition_of
 
 TENANT = "bench"
 DEVICES = 500  # the sandbox takes 30 to 80 ms to answer, and a device sends one message at a time
-WINDOW = 2 * DEVICES
+UNDER_WAY = 2  # commands of each device
 SECONDS = 5.0
 EVENTS_OF_A_MESSAGE = 4  # sending, sent, delivered, read
 ROUNDS = 2
@@ -40,13 +40,12 @@ CONNECTED_WITHIN_S = 60.0
 FLOORS = {"nats-py": "nats-py: pull, 4 publishes, ack", "bus": "Kurir's Bus: pull, 4 publishes, ack"}
 
 
-def main() -> list[Figure]:
+def main(devices: int = DEVICES) -> list[Figure]:
     """Measure, print and return the figures."""
-    return uvloop.run(_measured())
+    return uvloop.run(_measured([f"dev{number:04}" for number in range(devices)]))
 
 
-async def _measured() -> list[Figure]:
-    devices = [f"dev{number:04}" for number in range(DEVICES)]
+async def _measured(devices: list[str]) -> list[Figure]:
     async with contextlib.AsyncExitStack() as stack:
         ours = await stack.enter_async_context(_stage())
         theirs = await stack.enter_async_context(_stage())
@@ -69,7 +68,7 @@ async def _measured() -> list[Figure]:
     figures = [
         Figure(
             name="send",
-            what=f"one shard, {DEVICES} sandbox devices",
+            what=f"one shard, {len(devices):,} sandbox devices",
             ours=rates["shard"],
             floor_is=what,
             floor=rates[floor],
@@ -138,7 +137,7 @@ async def _carried_out(bus: Bus, devices: list[str], pid: int) -> Rate:
         bus,
         streams.COMMANDS.name,
         lambda number: _order(devices[number % len(devices)]),
-        window=WINDOW,
+        window=UNDER_WAY * len(devices),
         seconds=SECONDS,
     )
     await grown_to(bus, streams.EVENTS.name, said + EVENTS_OF_A_MESSAGE * progress.count)

@@ -15,6 +15,7 @@ from tests.support.whatsapp_emulator.journal import Entry, Ownership, ownerships
 from tests.system.sessions.cluster import Happened
 
 LAST_MOMENTS_S = 3.0  # of a killed process: what was decrypted and is not in the stream yet
+STORED_WITHIN_S = 10.0  # what was received without NATS, once it is there again; killed before, it is lost
 AFTER_S = 0.5  # what was on its way to the process at that moment
 DEATHS = ("kill a shard", "kill a node", "freeze a shard", "freeze a node")  # one that is frozen for long is killed
 FINAL = frozenset({"sent", "failed", "unknown", "expired"})
@@ -127,7 +128,7 @@ def outbound(
 
 
 def inbound(
-    said: Mapping[str, str], events: Iterable[AnyEvent], journal: Sequence[Entry], happened: Iterable[Happened]
+    said: Mapping[str, str], events: Iterable[AnyEvent], journal: Sequence[Entry], happened: Sequence[Happened]
 ) -> Findings:
     """Every message to a device (`said` has their names) is an event, once, but for what a process had decrypted when
     it was killed.
@@ -154,7 +155,16 @@ def inbound(
             for entry in tries
             if entry["device"] in it.devices and it.since - LAST_MOMENTS_S <= entry["at"] <= it.since + AFTER_S
         ]
-        if lost_with:
+        cut_off = [
+            cut
+            for cut in happened
+            for entry in tries
+            if cut.what == "cut a node off" and entry["device"] in cut.devices and cut.since <= entry["at"] <= cut.until
+            if any(it.node == cut.node and entry["at"] <= it.since <= cut.until + STORED_WITHIN_S for it in deaths)
+        ]
+        if cut_off:
+            counts["lost with: kill a node that could not reach NATS"] += 1
+        elif lost_with:
             counts[f"lost with: {lost_with[0].what}"] += 1
         else:
             wrong.append(f"{whatsapp_id} was delivered {[(e['device'], e['at']) for e in tries]} and is no event")

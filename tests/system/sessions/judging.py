@@ -30,7 +30,7 @@ async def judge(cluster: Cluster, made: Traffic) -> tuple[Counter[str], list[Any
     for what, count in sorted(counts.items()):
         print(f"  {count} {what}")
     wrong = [sentence for one in found for sentence in one.wrong]
-    assert not wrong, "\n".join(wrong[:50])
+    assert not wrong, "\n".join([*wrong[:50], *map(str, cluster.happened)])
     return counts, events
 
 

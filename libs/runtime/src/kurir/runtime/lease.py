@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 RENEWALS_PER_TTL = 3
 RETRY_S = 0.5  # after a renewal that failed
 TICK_S = 0.1
+TOGETHER = 0.25  # of the time between two renewals
 END_BEFORE = 0.25  # of the margin: for the kernel to end the process before anybody can claim
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts suspended time too, where there is such a clock
@@ -277,6 +278,10 @@ class LeaseKeeper:
         while True:
             now = _now()
             due = [self._held[key] for key, at in self._due_at.items() if at <= now]
+            if due:
+                # Those that are nearly due go along: everybody who watches leases is woken once and not for each.
+                soon = now + self._ttl_s / RENEWALS_PER_TTL * TOGETHER
+                due = [self._held[key] for key, at in self._due_at.items() if at <= soon]
             await asyncio.gather(*(self._renew(lease) for lease in due))
             await asyncio.sleep(TICK_S)
 
@@ -298,7 +303,7 @@ class LeaseKeeper:
 
     def _plan(self, lease: Lease) -> None:
         if self._held.get(lease.key) is lease:
-            # Spread, so that leases claimed together are not renewed together for ever.
+            # Spread, so that processes that started together do not renew together for ever.
             self._due_at[lease.key] = _now() + lease.ttl_s / RENEWALS_PER_TTL * random.uniform(0.8, 1.0)
             self._put_off_the_end()
 

@@ -7,6 +7,7 @@ away one at a time, so a device's gap is one hand-over, not the whole rebalancin
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 LOOK_S = 1.0  # nobody tells when a lease merely expires
 SETTLE_S = 0.5  # shards that start together see each other before they claim
 CLAIMS_AT_ONCE = 16
+RECORD_LASTS = 2 / 3  # of the leases: one announcement may be missed
 STOP_TIMEOUT_S = 60.0  # for the sessions of one partition; longer only if the bus is away
 DRAIN_RESERVE_S = 3.0  # of the grace period, to release what could not be handed over in order
 
@@ -70,7 +72,9 @@ class Ownership:
         self._shards = shards
         self._leases = leases
         self._nodes = nodes
-        self._ttl_s = lease_ttl_s
+        # Gone before the leases of a dead shard, so that each partition is claimed as soon as its lease is over.
+        self._record_ttl_s = math.ceil(lease_ttl_s * RECORD_LASTS)
+        self._announce_every_s = lease_ttl_s / RENEWALS_PER_TTL
         self._open_partition = open_partition
         self.session_count = session_count
         self._on_impostor = on_impostor
@@ -110,8 +114,11 @@ class Ownership:
         """Announce this shard and begin to claim. Waits while another process of the same name is alive."""
         await self._announce_first()
         await self._keeper.start()
-        watched = (self._shards, self._leases, self._nodes)
-        self._forget = [registry.on_change(self._changed) for registry in watched]
+        self._forget = [
+            self._shards.on_change(self._shard_changed),
+            self._leases.on_change(self._lease_changed),
+            self._nodes.on_change(self._changed),
+        ]
         self._announcing = asyncio.create_task(self._announce())
         self._looking = asyncio.create_task(self._look())
 
@@ -140,6 +147,16 @@ class Ownership:
 
     def _changed(self, *_: object) -> None:
         self._news.set()
+
+    # What is merely renewed is no news: all shards hear of each renewal of every other.
+
+    def _lease_changed(self, _: str, old: Holder | None, new: Holder | None) -> None:
+        if old is None or new is None or old.holder != new.holder:
+            self._news.set()
+
+    def _shard_changed(self, _: str, old: Shard | None, new: Shard | None) -> None:
+        if old is None or new is None or msgspec.structs.replace(old, sessions=new.sessions) != new:
+            self._news.set()
 
     async def _look(self) -> None:
         await asyncio.sleep(SETTLE_S)
@@ -287,7 +304,7 @@ class Ownership:
     async def _announce_first(self) -> None:
         while True:
             try:
-                self._revision = await self._shards.create(self._me.id, self._me, ttl_s=self._ttl_s)
+                self._revision = await self._shards.create(self._me.id, self._me, ttl_s=self._record_ttl_s)
                 return
             except KeyExists:
                 log.warning("ownership.name_taken", shard=self._me.id)  # our former life, until it expires
@@ -297,7 +314,7 @@ class Ownership:
 
     async def _announce(self) -> None:
         while True:
-            await asyncio.sleep(self._ttl_s / RENEWALS_PER_TTL * random.uniform(0.8, 1.0))
+            await asyncio.sleep(self._announce_every_s * random.uniform(0.8, 1.0))
             self._me = msgspec.structs.replace(self._me, sessions=self.session_count())
             try:
                 await self._renew_record()
@@ -306,13 +323,13 @@ class Ownership:
 
     async def _renew_record(self) -> None:
         try:
-            self._revision = await self._shards.update(self._me.id, self._me, self._revision, ttl_s=self._ttl_s)
+            self._revision = await self._shards.update(self._me.id, self._me, self._revision, ttl_s=self._record_ttl_s)
             return
         except RevisionConflict:
             found = await self._shards.fetch(self._me.id)
         if found is None:
             with contextlib.suppress(KeyExists):
-                self._revision = await self._shards.create(self._me.id, self._me, ttl_s=self._ttl_s)
+                self._revision = await self._shards.create(self._me.id, self._me, ttl_s=self._record_ttl_s)
         elif found.value.started_at == self._me.started_at:
             self._revision = found.revision  # our own write, whose confirmation got lost
         else:

@@ -33,18 +33,7 @@ def wanted_owners(
     living = newest_of_slots(shard for shard in shards if not shard.draining and shard.capacity > 0)
     states = {node_key(node.name): node.state for node in nodes}
     taking = takers(living, states)
-    total = sum(shard.capacity for shard in taking)
-    room = {shard.id: math.ceil(SLACK * partitions * shard.capacity / total) for shard in taking}
-    # The pairs that score highest come first, so the order of partitions plays no role in who is turned away.
-    pairs = sorted(
-        ((_score(slot_of(shard), shard.capacity, p), shard.id, p) for shard in taking for p in range(partitions)),
-        reverse=True,
-    )
-    owners: dict[int, str] = {}
-    for _, shard_id, partition in pairs:
-        if partition not in owners and room[shard_id] > 0:
-            owners[partition] = shard_id
-            room[shard_id] -= 1
+    owners = _spread(tuple(sorted((slot_of(shard), shard.id, shard.capacity) for shard in taking)), partitions)
     keeping = {shard.id for shard in living if states.get(node_key(shard.node)) == "cordoned"}
     return owners | {p: holder for p, holder in holders.items() if holder in keeping}
 
@@ -68,6 +57,24 @@ def newest_of_slots(shards: Iterable[Shard]) -> list[Shard]:
 def slot_of(shard: Shard) -> str:
     """What placement knows a shard by."""
     return shard.slot or shard.id
+
+
+@lru_cache(maxsize=8)
+def _spread(taking: tuple[tuple[str, str, int], ...], partitions: int) -> dict[int, str]:
+    """The owner of each partition among these slots, shard ids and capacities. Not to be changed by who gets it."""
+    total = sum(capacity for _, _, capacity in taking)
+    room = {shard_id: math.ceil(SLACK * partitions * capacity / total) for _, shard_id, capacity in taking}
+    # The pairs that score highest come first, so the order of partitions plays no role in who is turned away.
+    pairs = sorted(
+        ((_score(slot, capacity, p), shard_id, p) for slot, shard_id, capacity in taking for p in range(partitions)),
+        reverse=True,
+    )
+    owners: dict[int, str] = {}
+    for _, shard_id, partition in pairs:
+        if partition not in owners and room[shard_id] > 0:
+            owners[partition] = shard_id
+            room[shard_id] -= 1
+    return owners
 
 
 @lru_cache(maxsize=COMMAND_PARTITIONS * 256)
