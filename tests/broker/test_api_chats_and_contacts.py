@@ -130,6 +130,15 @@ async def test_a_device_that_is_not_connected_is_told_so(tenant: Client, device:
     await until("it is disconnected", is_disconnected)
     answer = await tenant.get(f"/devices/{device}/contacts")
     assert (answer.status_code, answer.json()["code"]) == (409, "DEVICE_NOT_CONNECTED")
+    assert answer.json()["message"] == "The device is not connected; connect it first."
+
+
+async def test_a_device_that_is_unlinked_is_to_be_paired_again(gateway: Gateway, tenant: Client, device: str) -> None:
+    await tenant.post(f"/devices/{device}/logout")
+    await gateway.until_status(tenant, device, "LOGGED_OUT")
+    answer = await tenant.get(f"/devices/{device}/contacts")
+    assert (answer.status_code, answer.json()["code"]) == (409, "DEVICE_NOT_CONNECTED")
+    assert "pair it again" in answer.json()["message"]
 
 
 # --- nobody, or nobody in time --------------------------------------------------------------------------------------

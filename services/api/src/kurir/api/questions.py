@@ -4,22 +4,26 @@ import math
 
 import msgspec
 
+from kurir.api.devices.offline import not_connected
 from kurir.api.problems import UNAVAILABLE_RETRY_AFTER_S, Problem
 from kurir.contracts import queries, subjects
 from kurir.contracts.errors import ERRORS, ErrorCode
 from kurir.contracts.queries import ASK_TIMEOUT_S, A, Question, Refused
+from kurir.contracts.records import Session
 from kurir.contracts.states import SENTENCES
 from kurir.runtime import logs
 from kurir.runtime.broker import BrokerUnavailable, Bus, Unreachable
 from kurir.runtime.partitions import partition_of
+from kurir.runtime.registry import Registry, key_of
 
 log = logs.get("kurir.api.questions")
 _encoder = msgspec.json.Encoder()
 
 
 class Questions:
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, sessions: Registry[Session]) -> None:
         self._bus = bus
+        self._sessions = sessions
 
     async def ask(self, question: Question[A]) -> A:
         """The owner's answer.
@@ -42,6 +46,8 @@ class Questions:
             log.error("question.answer_not_read", method=method.name, error=str(error))
             raise Problem("INTERNAL_ERROR") from error
         if isinstance(reply, Refused):
+            if reply.code == "DEVICE_NOT_CONNECTED":
+                raise not_connected(self._sessions.get(key_of(question.tenant, question.device)))
             raise problem_of_refusal(reply)
         return reply
 

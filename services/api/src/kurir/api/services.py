@@ -112,7 +112,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
 
     dispatch = Dispatch(bus, life.clock)
     changes = Changes(bus, life.clock)
-    questions = Questions(bus)
+    questions = Questions(bus, sessions)
     idempotency = IdempotencyKeys(bus, life.clock)
     proxies = Proxies(master_key, media_guard)
     device_service = Devices(
