@@ -28,6 +28,7 @@ from kurir.runtime.diagnosis import Finding
 from kurir.runtime.mongo import Mongo
 from kurir.runtime.secrets import MasterKey, endpoint_context, new_master_key
 from kurir.runtime.settings import load
+from kurir.webhook_dispatcher.audit import INDEXES
 from tests.support.conditions import until
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
@@ -310,6 +311,17 @@ async def test_a_system_without_faults_has_no_failure(patient: Patient) -> None:
     assert [finding for finding in findings if finding.verdict == "fail"] == []
     # What no client is told of is not called well.
     assert [finding.check for finding in findings if finding.verdict == "warn"] == ["room"]
+
+
+async def test_history_that_the_dispatcher_has_written_has_its_indexes(patient: Patient) -> None:
+    mongo = Mongo.connect(patient.mongo.url)
+    for collection, indexes in INDEXES.items():
+        await mongo.ensure_indexes(collection, indexes)
+        at_ms = int(datetime.now(UTC).timestamp() * 1000)
+        await mongo.insert_facts(collection, [{"_id": "f1", "at_ms": at_ms}])
+    await mongo.close()
+    (found,) = [finding for finding in await patient.findings() if finding.check == "history indexes"]
+    assert found.verdict == "ok", found
 
 
 async def test_a_server_that_can_be_asked_tells_how_much_room_there_is(patient: Patient) -> None:

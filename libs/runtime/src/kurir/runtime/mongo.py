@@ -103,11 +103,14 @@ class Mongo:
         return at if at.tzinfo is not None else at.replace(tzinfo=UTC)  # a command's answer may come naive
 
     async def missing_indexes(self, collection: str, indexes: Sequence[Index]) -> list[Index]:
-        """Those of `indexes` that the collection does not have. Raises MongoUnavailable."""
+        """Those of `indexes` that the collection does not have, by their fields. Raises MongoUnavailable.
+
+        Directions are not compared: the embedded server forgets them.
+        """
         with _failures():
             known = await self._of(collection).index_information()
-        existing = {tuple((name, int(way)) for name, way in index["key"]) for index in known.values()}
-        return [index for index in indexes if tuple(index.fields) not in existing]
+        existing = {tuple(name for name, _ in index["key"]) for index in known.values()}
+        return [index for index in indexes if tuple(name for name, _ in index.fields) not in existing]
 
     async def ensure_indexes(self, collection: str, indexes: Sequence[Index]) -> None:
         """Create what is missing of `indexes`; existing ones stay. Raises MongoUnavailable.
