@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir.contracts import ids
+from kurir.contracts import events, ids, subjects
 from kurir.contracts.content import Address, Text
 from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.contracts.events import AnyEvent, MessageQueued, MessageSending, MessageStatusChanged, MessageUpserted
@@ -93,13 +93,39 @@ async def test_a_young_message_that_is_not_written_yet_is_waited_for(api: Api, o
 async def test_an_unknown_message_is_404_at_once_unless_it_is_young(api: Api) -> None:
     tenant = await api.tenant()
     loop = asyncio.get_running_loop()
-    for unknown in ("0192f3c1-7d6e-7abc-8def-0123456789ab", "nothing"):
+    for unknown in ("0192f3c1-7d6e-7abc-8def-0123456789ab", ids.inbound_message_id("d", TO, TO, "3EB0"), "nothing"):
         began = loop.time()
         answer = await tenant.get(f"/messages/{unknown}")
         assert (answer.status_code, answer.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
         assert loop.time() - began < 0.9
     young = await tenant.get(f"/messages/{ids.uuid7()}")
     assert young.status_code == 404
+
+
+async def test_a_message_that_was_just_received_is_there_before_the_history_is_written(api: Api) -> None:
+    tenant = await api.tenant()
+    device = await tenant.device()
+    message = ids.inbound_message_id(device, TO, TO, "3EB0")
+    friend = Address(jid=TO, pn=TO)
+    received = MessageUpserted(
+        id=ids.status_event_id(message, "received"),
+        tenant=tenant.id,
+        device=device,
+        at=datetime.now(UTC),
+        message_id=message,
+        whatsapp_id="3EB0",
+        chat=friend,
+        sender=friend,
+        content=Text(text="Halo?"),
+        sent_at=datetime.now(UTC),
+    )
+    assert (await tenant.get(f"/messages/{message}")).status_code == 404
+    subject = subjects.event(tenant.id, device, "messages.upsert")
+    await api.bus.publish(subject, events.encode(received), msg_id=received.id)
+    shown = await tenant.get(f"/messages/{message}")
+    assert (shown.status_code, shown.json()["id"], shown.json()["status"]) == (200, message, "RECEIVED")
+    other = await api.tenant()
+    assert (await other.get(f"/messages/{message}")).status_code == 404
 
 
 async def test_the_story_of_a_message_is_told_in_one_call(api: Api, own_mongo: Mongo) -> None:

@@ -12,6 +12,7 @@ import time
 import uuid
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_INBOUND = re.compile(r"in[0-9a-f]{32}")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 _lock = threading.Lock()
@@ -81,6 +82,11 @@ def status_event_id(message_id: str, status: str, *qualifiers: str | int) -> str
 def inbound_message_id(device: str, chat: str, sender: str, whatsapp_id: str) -> str:
     """The id of a received message. WhatsApp ids are unique per sender and chat only, so both take part."""
     return "in" + _digest(device, chat, sender, whatsapp_id)
+
+
+def is_inbound_message_id(identifier: str) -> bool:
+    """Whether `identifier` has the form of a received message's id."""
+    return _INBOUND.fullmatch(identifier) is not None
 
 
 def observed_event_id(kind: str, device: str, *parts: str) -> str:

@@ -16,6 +16,7 @@ from kurir.api.live.feed import DeviceFeed
 from kurir.api.live.following import LiveEvents
 from kurir.api.live.tickets import Tickets
 from kurir.api.media.service import MediaStore
+from kurir.api.messages.just_received import JustReceived
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
 from kurir.api.nodes.service import Nodes
@@ -129,6 +130,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
             SendLimit(bus),
             idempotency,
             MessageHistory(mongo),
+            JustReceived(bus, life.clock),
         ),
         webhooks=webhooks,
         replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, replay_progress),

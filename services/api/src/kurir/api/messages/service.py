@@ -1,7 +1,7 @@
 """Accepting messages, and telling what became of them.
 
 A message is accepted when its command is stored on the bus, never before. History comes from the database, which
-is behind by moments: a young message is waited for.
+is behind by moments: a young message is waited for, one that was just received is looked for on the bus.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.messages.changeable import EDIT_WINDOW, is_settled, to_edit, to_revoke
+from kurir.api.messages.just_received import JustReceived
 from kurir.api.messages.requests import (
     SendEdit,
     SendMedia,
@@ -91,6 +92,7 @@ class Messages:
         limit: SendLimit,
         idempotency: IdempotencyKeys,
         history: MessageHistory,
+        just_received: JustReceived,
     ) -> None:
         self._clock = clock
         self._devices = devices
@@ -98,6 +100,7 @@ class Messages:
         self._limit = limit
         self._idempotency = idempotency
         self._history = history
+        self._just_received = just_received
 
     def check(self, caller: Caller, request: SendRequest) -> Order:
         """Whether the caller may send this. Raises Problem naming the field."""
@@ -272,6 +275,7 @@ class Messages:
             if suffice(facts) or not self._is_young(message_id) or time.monotonic() >= deadline:
                 break
             await self._clock.sleep(LOOK_AGAIN_S)
+        facts = facts or await self._just_received.facts(caller.tenant.id, message_id)
         return [fact for fact in facts if _is_visible(caller, fact.tenant, fact.device)]
 
     def _is_young(self, message_id: str) -> bool:
