@@ -3,6 +3,7 @@
 import time
 
 import nats.errors
+from nats.js.api import ConsumerInfo
 
 from kurir.runtime.broker import BrokerUnavailable, Bus
 
@@ -25,10 +26,21 @@ async def settled_seq(bus: Bus, stream: str, consumer: str) -> int | None:
 
     Raises BrokerUnavailable, also when there is no such consumer.
     """
-    try:
-        info = await bus.js.consumer_info(stream, consumer)
-    except nats.errors.Error as error:
-        raise BrokerUnavailable(f"{consumer} cannot be asked: {error!r}", outcome_unknown=False) from error
+    info = await _info(bus, stream, consumer)
     if not info.num_pending and not info.num_ack_pending:
         return None
     return info.ack_floor.stream_seq if info.ack_floor is not None else 0
+
+
+async def pending(bus: Bus, stream: str, consumer: str) -> int:
+    """Messages that the consumer has not acknowledged, those it has handed out included. Raises BrokerUnavailable."""
+    info = await _info(bus, stream, consumer)
+    return (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+
+async def _info(bus: Bus, stream: str, consumer: str) -> ConsumerInfo:
+    try:
+        info: ConsumerInfo = await bus.js.consumer_info(stream, consumer)
+    except nats.errors.Error as error:
+        raise BrokerUnavailable(f"{consumer} cannot be asked: {error!r}", outcome_unknown=False) from error
+    return info

@@ -13,6 +13,7 @@ from kurir.runtime.secrets import MasterKey
 from kurir.runtime.service import Lifetime, run
 from kurir.webhook_dispatcher.attempts import AttemptHistory, AuditTrail
 from kurir.webhook_dispatcher.audit import FactWriter, audit_fact, event_fact
+from kurir.webhook_dispatcher.backlog import Backlog
 from kurir.webhook_dispatcher.circuit import CircuitSettings
 from kurir.webhook_dispatcher.circuits import Circuits
 from kurir.webhook_dispatcher.delivery import Delivering
@@ -131,11 +132,17 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     await life.start("in order", in_order)
     life.metrics.gauge_from("kurir_webhook_lines", "Endpoints that get their events in order", lambda: in_order.lines)
 
+    life.metrics.gauge_from(
+        "kurir_webhook_in_order_oldest_seconds", "Age of the oldest event in work in order", lambda: in_order.oldest_s
+    )
+
     await life.start("webhook tests", WebhookTests(bus, endpoints, delivering, life.clock))
 
     replays = Replays(bus, mongo, endpoints, life.clock)
     await life.start("replays", replays)
     life.metrics.gauge_from("kurir_webhook_replays", "Replays that are carried out here", lambda: replays.running)
+
+    await life.start("backlog", Backlog(bus, life.clock, measures))
 
     fanout = FanOut(
         bus,

@@ -350,16 +350,21 @@ def _retry_headers(answer: Answer) -> dict[str, str]:
 
 
 def _tell(attempt: DeliveryAttempt) -> None:
-    """One line with all that is known. Successes are in the audit and in the metrics."""
-    write = log.debug if attempt.outcome == "delivered" else log.info
+    """One line with all that is known but for what was said: bodies and headers stand in the audit.
+
+    The levels differ so that failures are still told when there are more successes than a log takes.
+    """
+    write = log.info if attempt.outcome == "delivered" else log.warning
     write(
         "delivery.attempted",
         tenant=attempt.tenant,
         endpoint=attempt.endpoint,
-        delivery=attempt.delivery,
+        device=attempt.device,
+        event_id=attempt.event_id,
+        event_type=attempt.event_type,
+        message_id=attempt.message_id,
         generation=attempt.generation,
         attempt=attempt.attempt,
-        event_type=attempt.event_type,
         outcome=attempt.outcome,
         status=attempt.status,
         error=attempt.error,
@@ -367,4 +372,6 @@ def _tell(attempt: DeliveryAttempt) -> None:
         address=attempt.address,
         milliseconds=attempt.milliseconds,
         next_at=attempt.next_at and attempt.next_at.isoformat(),
+        is_replay=attempt.is_replay,
+        is_test=attempt.is_test,
     )

@@ -65,6 +65,12 @@ class InOrder:
         """Endpoints that this process works in order."""
         return len(self._lines)
 
+    @property
+    def oldest_s(self) -> float:
+        """Age of the oldest event at the head of a line here; 0 when no line has one."""
+        heads = [line.head_at for line, _ in self._lines.values() if line.head_at is not None]
+        return max(0.0, self._clock.time() - min(heads)) if heads else 0.0
+
     def _changed(self, endpoint: Endpoint | None) -> None:
         if endpoint is None or self._is_stopping:
             return
@@ -100,6 +106,8 @@ class _Line:
         self._done = DoneMessages(REMEMBERED)
         self._pull: Pull | None = None
         self._is_stopping = asyncio.Event()
+        self.head_at: float | None = None
+        """When the event in work was stored, in Unix seconds."""
 
     def look(self) -> None:
         """The endpoint was changed."""
@@ -178,8 +186,13 @@ class _Line:
     async def _take(self, message: Incoming) -> None:
         if message in self._done:
             message.ack()
-        elif not isinstance(await settle(self._bus, message, self._deliver), Again):
-            self._done.add(message)
+            return
+        self.head_at = message.published_at
+        try:
+            if not isinstance(await settle(self._bus, message, self._deliver), Again):
+                self._done.add(message)
+        finally:
+            self.head_at = None
 
     async def _deliver(self, message: Incoming) -> None:
         """Attempt until it is delivered, given up, or has held up the others for too long."""

@@ -1,6 +1,6 @@
 """What operators see of the dispatcher: its metrics, declared in one place."""
 
-from kurir.contracts import streams
+from kurir.contracts import streams, subjects
 from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.runtime.metrics import Metrics
 from kurir.webhook_dispatcher.outcome import ERRORS
@@ -8,6 +8,7 @@ from kurir.webhook_dispatcher.outcome import ERRORS
 _OUTCOMES = ("delivered", "retry", "dead", "disabled", "canceled", "failed")
 _FAILURES = ("guard", "dns", "connect", "tls", "timeout", "reset", "protocol", "request", "secret", *ERRORS)
 
+_FEEDING = (streams.FANOUT_CONSUMER, *map(streams.delivery_consumer, range(subjects.DELIVERY_PARTITIONS)))
 _WRITERS = (streams.HISTORY_CONSUMER, streams.AUDIT_CONSUMER)
 
 
@@ -42,6 +43,16 @@ class Measures:
             "kurir_history_writing", "1 while MongoDB takes what there is", consumer=_WRITERS
         )
         self._circuits = metrics.counter("kurir_webhook_circuits_opened_total", "Times an endpoint's circuit opened")
+        self.consumer_pending = metrics.gauge(
+            "kurir_webhook_consumer_pending",
+            "Messages that a consumer has not acknowledged: events to fan out, deliveries that are due",
+            consumer=_FEEDING,
+        )
+        self.oldest = metrics.gauge(
+            "kurir_webhook_oldest_seconds",
+            "Age of the oldest event that waits: to be fanned out, for a dispatcher, for its endpoint, for a retry",
+            waiting=("fanout", "due", "lane", "retry"),
+        )
         self.pending_deliveries = metrics.gauge(
             "kurir_deliveries_pending", "Messages in DELIVERIES, scheduled ones included"
         )

@@ -1,0 +1,82 @@
+"""What waits, for operators: how far each consumer is behind, and how old the oldest event is that was not delivered.
+
+Asked of the server every LOOK_EVERY_S, so every dispatcher tells the same; what it could not ask keeps its last figure.
+"""
+
+import asyncio
+import contextlib
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from kurir.contracts import streams, subjects
+from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.clock import Clock
+from kurir.runtime.logs import get
+from kurir.runtime.progress import pending, settled_until
+from kurir.webhook_dispatcher.measures import Measures
+
+log = get("kurir.backlog")
+
+LOOK_EVERY_S: Final = 5.0
+
+CONSUMERS: Final = (
+    (streams.EVENTS.name, streams.FANOUT_CONSUMER),
+    *((streams.DELIVERIES.name, streams.delivery_consumer(p)) for p in range(subjects.DELIVERY_PARTITIONS)),
+)
+WAITING: Final = {
+    "due": "kurir.dlv.>",
+    "lane": "kurir.dlvlane.>",
+    "retry": "kurir.dlvretry.>",
+}
+"""Where deliveries wait: for a dispatcher, for their endpoint, for their time."""
+
+
+class _Waiting(msgspec.Struct):
+    first_at: datetime
+
+
+_decoder = msgspec.json.Decoder(_Waiting)
+
+
+class Backlog:
+    """Looks from `start` to `stop`."""
+
+    def __init__(self, bus: Bus, clock: Clock, measures: Measures) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._measures = measures
+        self._looking: asyncio.Task[None] | None = None
+        self._is_stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        self._looking = asyncio.create_task(self._look_again_and_again(), name="backlog")
+
+    async def stop(self) -> None:
+        # Not by cancelling alone: a wait_for of Python 3.11 that has just got its answer swallows that.
+        self._is_stopping.set()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look_again_and_again(self) -> None:
+        while not self._is_stopping.is_set():
+            try:
+                await self.look()
+            except (PublishError, msgspec.DecodeError) as error:
+                log.warning("backlog.unknown", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_stopping.wait(), LOOK_EVERY_S)
+
+    async def look(self) -> None:
+        """Raises PublishError."""
+        for stream, consumer in CONSUMERS:
+            self._measures.consumer_pending.set(await pending(self._bus, stream, consumer), consumer=consumer)
+        now = self._clock.time()
+        oldest_event = await settled_until(self._bus, streams.EVENTS.name, streams.FANOUT_CONSUMER, "kurir.evt.>")
+        self._measures.oldest.set(max(0.0, now - oldest_event), waiting="fanout")
+        for waiting, subject in WAITING.items():
+            stored = await self._bus.read_from(streams.DELIVERIES.name, subject, 1, 1)
+            first_at = _decoder.decode(stored[0].data).first_at.timestamp() if stored else now
+            self._measures.oldest.set(max(0.0, now - first_at), waiting=waiting)
