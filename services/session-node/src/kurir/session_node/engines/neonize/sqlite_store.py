@@ -6,6 +6,7 @@ from an old copy: a stale Signal ratchet loses messages.
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ class SqliteStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._used_here: set[Path] = set()
+        self._outside = _Outside()
 
     def file(self, tenant: str, device: str) -> Path:
         return self._folder / tenant / f"{device}.db"
@@ -60,7 +62,7 @@ class SqliteStore:
                 return await asyncio.to_thread(_has_row, path, jid)
             # The library never closes its files, and its SQLite is another copy than Python's. Two copies in one
             # process do not see each other's locks: the second would cut off the WAL index under the first one's feet.
-            return await _look_from_outside(path, jid)
+            return await self._outside.has_row(path, jid)
 
     async def forget(self, tenant: str, device: str) -> None:
         path = self.file(tenant, device)
@@ -69,7 +71,8 @@ class SqliteStore:
         self._used_here.discard(path)
 
     async def stop(self) -> None:
-        """Nothing is open."""
+        """Nothing is open here."""
+        await self._outside.stop()
 
 
 @contextlib.contextmanager
@@ -97,29 +100,64 @@ def _has_row(path: Path, jid: str) -> bool:
         database.close()
 
 
-async def _look_from_outside(path: Path, jid: str) -> bool:
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", "-c", _LOOK, str(path), jid, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(LOOK_TIMEOUT_S):
-            _, said = await child.communicate()
-    finally:
-        if child.returncode is None:
+class _Outside:
+    """A child process that looks into files, one after the other: it is started once, for a start costs 50 ms of CPU
+    and hundreds of devices may come back at once. It ends with our process.
+    """
+
+    def __init__(self) -> None:
+        self._child: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def has_row(self, path: Path, jid: str) -> bool:
+        """Raises OSError or TimeoutError when it cannot be seen."""
+        async with self._turn:
+            child = self._child or await self._started()
+            try:
+                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                    said = await self._asked(child, json.dumps([str(path), jid]))
+            except BaseException:  # what it says next would answer this question
+                await self.stop()
+                raise
+        if said not in ("yes", "no"):
+            raise OSError(said)
+        return said == "yes"
+
+    async def stop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None and child.returncode is None:
             child.kill()
-    if child.returncode not in (_HAS, _HAS_NOT):
-        raise OSError(said.decode(errors="replace").strip()[-200:])
-    return child.returncode == _HAS
+            await child.wait()
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        self._child = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", "-c", _LOOK, stdin=pipe, stdout=pipe
+        )
+        return self._child
+
+    async def _asked(self, child: asyncio.subprocess.Process, question: str) -> str:
+        if child.stdin is None or child.stdout is None:
+            raise OSError("the process that looks has no pipes")
+        child.stdin.write(question.encode() + b"\n")
+        await child.stdin.drain()
+        line = await child.stdout.readline()
+        if not line:
+            raise OSError("the process that looks has ended")
+        return str(json.loads(line))
 
 
-_HAS, _HAS_NOT = 10, 11
 _LOOK = f"""
-import sqlite3, sys
-try:
-    row = sqlite3.connect(sys.argv[1], timeout=5.0).execute({_QUERY!r}, (sys.argv[2],)).fetchone()
-except sqlite3.OperationalError as error:
-    if "no such table" not in str(error):
-        raise
-    row = None
-sys.exit({_HAS} if row else {_HAS_NOT})
+import json, sqlite3, sys
+for line in sys.stdin:
+    path, jid = json.loads(line)
+    try:
+        database = sqlite3.connect(path, timeout=5.0)
+        try:
+            said = "yes" if database.execute({_QUERY!r}, (jid,)).fetchone() else "no"
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        said = "no" if "no such table" in str(error) else repr(error)
+    print(json.dumps(said), flush=True)
 """
