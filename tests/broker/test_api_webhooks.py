@@ -175,6 +175,13 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
+async def test_a_name_in_other_letters_is_kept_in_its_ascii_form(tenant: Client) -> None:
+    made = (await tenant.post("/webhooks", json={"url": "https://b\u00fccher.invalid/in"})).json()
+    assert made["url"] == "https://xn--bcher-kva.invalid/in"
+    changed = await tenant.patch(f"/webhooks/{made['id']}", json={"url": "https://b\u00fccher.invalid:8443/in"})
+    assert changed.json()["url"] == "https://xn--bcher-kva.invalid:8443/in"
+
+
 async def test_what_could_not_work_or_leads_inside_is_refused(tenant: Client) -> None:
     for body, code, field in REFUSED:
         answer = await tenant.post("/webhooks", json=body)

@@ -6,7 +6,9 @@ What counts is asked again at every connection, by address; a name that leads in
 import asyncio
 import socket
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
+
+import idna
 
 from kurir.api.problems import Problem
 from kurir.runtime.addresses import AddressGuard
@@ -14,10 +16,11 @@ from kurir.runtime.addresses import AddressGuard
 LOOKUP_TIMEOUT_S = 3.0
 
 
-async def check_url(url: str, guard: AddressGuard, *, field: str = "url") -> None:
-    """Raises Problem: VALIDATION_ERROR for what is no http(s) URL, URL_NOT_ALLOWED for one that leads inside.
+async def checked_url(url: str, guard: AddressGuard, *, field: str = "url") -> str:
+    """The URL as it is to be kept: a name in other letters than ASCII's is written in its ASCII form (`xn--…`).
 
-    A name that cannot be looked up now is let through.
+    Raises Problem: VALIDATION_ERROR for what is no http(s) URL, URL_NOT_ALLOWED for one that leads inside. A name that
+    cannot be looked up now is let through.
     """
     try:
         parts = urlsplit(url)
@@ -28,11 +31,23 @@ async def check_url(url: str, guard: AddressGuard, *, field: str = "url") -> Non
         raise Problem("VALIDATION_ERROR", "This is not an http or https URL.", field=field)
     if parts.username is not None or parts.password is not None:
         raise Problem("VALIDATION_ERROR", "A URL with credentials is not accepted; use headers.", field=field)
+    if not host.isascii():
+        host = _in_ascii(host, field)
+        url = urlunsplit(parts._replace(netloc=host if port is None else f"{host}:{port}"))
     tls = parts.scheme == "https"
     for address in await addresses_of_name(host):
         reason = guard.refusal(ip_address(address), port or (443 if tls else 80), tls=tls)
         if reason is not None:
             raise Problem("URL_NOT_ALLOWED", f"{host} is not allowed: {reason.replace('_', ' ')}.", field=field)
+    return url
+
+
+def _in_ascii(host: str, field: str) -> str:
+    """The name as browsers look it up (UTS #46). Raises Problem."""
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except idna.IDNAError as error:
+        raise Problem("VALIDATION_ERROR", f"{host} is no name of a host: {error}.", field=field) from None
 
 
 async def addresses_of_name(host: str) -> list[str]:

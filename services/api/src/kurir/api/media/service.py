@@ -7,7 +7,7 @@ import magic
 
 from kurir.api.media.kinds import LIMITS, MAX_BYTES, MediaKind, mimetype_for, too_large
 from kurir.api.problems import Problem
-from kurir.api.urls import check_url
+from kurir.api.urls import checked_url
 from kurir.contracts import ids
 from kurir.contracts.content import Media
 from kurir.runtime import logs
@@ -79,7 +79,7 @@ class MediaStore:
 
     async def fetch(self, tenant: str, url: str, *, kind: MediaKind, file_name: str | None) -> StoredFile:
         """Download into the store. Raises Problem URL_NOT_ALLOWED or MEDIA_FETCH_FAILED, and as `keep` does."""
-        await check_url(url, self._egress.policy.guard)
+        url = await checked_url(url, self._egress.policy.guard)
         try:
             async with self._egress.download(url, deadline_s=DOWNLOAD_DEADLINE_S, max_bytes=LIMITS[kind]) as download:
                 if download.status != 200:

@@ -10,7 +10,7 @@ from kurir.api.changes import Changes
 from kurir.api.devices.service import Devices
 from kurir.api.problems import Problem
 from kurir.api.recipients import NotARecipient, jid_of
-from kurir.api.urls import check_url
+from kurir.api.urls import checked_url
 from kurir.api.webhooks.endpoint_secrets import EndpointSecrets, check_headers, check_signatures
 from kurir.api.webhooks.schemas import NewClientCertificate, NewWebhook, RotateSecret, WebhookChange, WebhookFilter
 from kurir.contracts import ids
@@ -67,7 +67,7 @@ class Webhooks:
         device = new.device_id if new.device_id is not None else caller.key.device
         signatures = check_signatures(new.signatures, new.secret)
         check_headers(new.headers, signatures, new.body_hmac)
-        await self._check(caller, new.url, new.events, device)
+        url = await self._checked(caller, new.url, new.events, device)
         filter = self.filter(caller, new.filter)
         now = self._clock.now()
         identifier = ids.short_id("wh_")
@@ -76,7 +76,7 @@ class Webhooks:
         endpoint = Endpoint(
             id=identifier,
             tenant=caller.tenant.id,
-            url=new.url,
+            url=url,
             created_at=now,
             updated_at=now,
             events=new.events,
@@ -127,7 +127,9 @@ class Webhooks:
         if given.get("active"):
             given["disabled_reason"] = None
         wanted = replace(known, **given)
-        await self._check(caller, wanted.url, wanted.events, wanted.device)
+        url = await self._checked(caller, wanted.url, wanted.events, wanted.device)
+        if "url" in given:
+            given["url"] = url
         endpoint = await self._write(known, **given)
         await self._tell(caller, "endpoint.changed", endpoint, fields=",".join(given))
         return endpoint
@@ -151,14 +153,15 @@ class Webhooks:
         await self._tell(caller, "endpoint.secret_rotated", endpoint)
         return endpoint, secret, now + overlap
 
-    async def _check(self, caller: Caller, url: str, events: tuple[str, ...], device: str | None) -> None:
+    async def _checked(self, caller: Caller, url: str, events: tuple[str, ...], device: str | None) -> str:
+        """The URL as it is kept. Raises Problem about a field."""
         self.check_events(events)
         if device is not None:
             try:
                 self._devices.get(caller, device)
             except Problem as problem:
                 raise Problem(problem.code, field="deviceId") from None
-        await check_url(url, self._guard)
+        return await checked_url(url, self._guard)
 
     def check_events(self, patterns: tuple[str, ...]) -> None:
         """Raise Problem for one that no event can match."""
