@@ -266,6 +266,12 @@ async def test_a_pairing_whose_record_was_lost_is_taken_from_its_event(stage: St
     assert stage.puppet.opened[-1].spec.jid == "628@s.whatsapp.net"
 
 
+async def test_a_pairing_that_memory_has_not_heard_of_yet_is_read_before_the_device_is_connected(stage: Stage) -> None:
+    await stage.sessions.stop()  # what the former owner wrote last is on its way to us, for as long as it takes
+    await stage.play(await stage.gateway.add_device("d1", jid="628999@s.whatsapp.net"))
+    assert stage.puppet.opened[-1].spec.jid == "628999@s.whatsapp.net"
+
+
 async def test_a_lost_lease_closes_the_session_and_says_nothing_about_it(stage: Stage) -> None:
     session = await stage.play(await stage.gateway.add_device("d1"))
     stage.puppet.report(a_text("w1"))

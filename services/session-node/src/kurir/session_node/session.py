@@ -442,6 +442,11 @@ class DeviceSession:
         """Take from the device's last event what its record may have missed when its writer died."""
         if self._is_identified:
             return
+        standing = self._standing
+        if await self._record.catch_up():
+            now = self._record.now
+            standing.state, standing.reason = now.state, now.reason
+            standing.generation, standing.banned_until = now.generation, now.banned_until
         said = (await self.log.last_words()).connection
         # A former owner's late word may be the younger one.
         if said is not None and said.epoch >= self._record.now.epoch and said.at > self._record.now.at:
@@ -456,7 +461,6 @@ class DeviceSession:
                 push_name=said.push_name,
                 banned_until=said.banned_until,
             )
-            standing = self._standing
             standing.state, standing.reason, standing.banned_until = said.state, said.reason, said.banned_until
         self._is_identified = True
 

@@ -32,11 +32,29 @@ class SessionRecord:
         self._lease = lease
         self._node = shared.node
         self._shard = shared.shard
-        self.now: Session = shared.sessions.get(self._key) or Session(
-            device=device, tenant=tenant, state="disconnected", at=NEVER
+        known = shared.sessions.entry(self._key)
+        self._read_at = known.revision if known is not None else 0
+        self.now: Session = (
+            known.value if known is not None else Session(device=device, tenant=tenant, state="disconnected", at=NEVER)
         )
         self._unsaved: Session | None = None
         self._saving: asyncio.Task[None] | None = None
+
+    async def catch_up(self) -> bool:
+        """Take what the server holds, if memory was a moment behind a former owner's last word; whether it was.
+
+        Raises PublishError, or msgspec.DecodeError for a record that is none.
+        """
+        known = self._sessions.entry(self._key)
+        entry = await self._sessions.fetch(self._key)
+        if (
+            entry is None
+            or (known is not None and entry.revision <= known.revision)
+            or entry.value.epoch >= self._lease.token
+        ):
+            return False
+        self.now = msgspec.structs.replace(entry.value, is_backlog_full=self.now.is_backlog_full)
+        return True
 
     def sign(self, record: Session, generation: int) -> None:
         """Make `record` the session's, in the owner's name. `generation` is the connect_generation it answers."""
