@@ -64,6 +64,20 @@ class Past:
         await self._mongo.insert_facts("events", [fact_of(n, fact) for n, fact in enumerate(facts)])
         return message
 
+    async def ages(self, message: str, age: timedelta) -> None:
+        """WhatsApp had the message so long ago already."""
+        fact = MessageStatusChanged(
+            id=f"{message}-sent-before",
+            tenant=self._tenant.id,
+            device=self._device,
+            at=datetime.now(UTC) - age,
+            message_id=message,
+            to=TO,
+            status="sent",
+            whatsapp_id="3EB0A1",
+        )
+        await self._mongo.insert_facts("events", [fact_of(100, fact)])
+
     async def received(self, chat: str, sender: str, *, from_me: bool = False) -> str:
         message, at = ids.inbound_message_id(self._device, chat, sender, "3A01"), datetime.now(UTC)
         fact = MessageUpserted(
@@ -127,6 +141,20 @@ async def test_a_repeat_under_the_same_key_edits_once(api: Api, tenant: Client, 
     other = await tenant.patch(f"/messages/{message}", json={"text": "y"}, headers=key)
     assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
     assert await command_of(api)
+
+
+async def test_a_repeat_of_an_edit_is_answered_as_the_first_time_also_when_the_message_is_too_old_by_then(
+    api: Api, tenant: Client, past: Past
+) -> None:
+    message = await past.sent("sent", age=timedelta(minutes=5))
+    path, body = f"/messages/{message}", {"text": "better"}
+    first = await tenant.patch(path, json=body, headers={"Idempotency-Key": "correction-1"})
+    await past.ages(message, timedelta(minutes=16))
+    again = await tenant.patch(path, json=body, headers={"Idempotency-Key": "correction-1"})
+    assert (again.status_code, again.json()) == (200, first.json())
+    late = await tenant.patch(path, json=body, headers={"Idempotency-Key": "correction-2"})
+    assert (late.status_code, late.json()["code"]) == (409, "MESSAGE_TOO_OLD")
+    assert (await command_of(api)).id == first.json()["id"]
 
 
 @pytest.mark.parametrize(

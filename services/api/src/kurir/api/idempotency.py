@@ -47,7 +47,7 @@ class IdempotencyKeys:
             raise Problem(
                 "VALIDATION_ERROR", f"Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters.", field="Idempotency-Key"
             )
-        key = keyvalue.key_of(tenant, hashlib.sha256(caller_key.encode()).hexdigest())
+        key = _key_of(tenant, caller_key)
         record = Idempotent(message_id=ids.uuid7(), body_digest=body_digest, at=self._clock.now())
         try:
             revision = await keyvalue.create(self._bus, BUCKET, key, _encoder.encode(record))
@@ -60,6 +60,13 @@ class IdempotencyKeys:
         if known.body_digest != body_digest:
             raise Problem("IDEMPOTENCY_CONFLICT", field="Idempotency-Key")
         return Remembered(key, known, stored.seq, is_repeat=True)
+
+    async def is_known(self, tenant: str, caller_key: str | None) -> bool:
+        """Whether `caller_key` stands for something already. Raises PublishError."""
+        if caller_key is None:
+            return False
+        stored = await keyvalue.read(self._bus, BUCKET, _key_of(tenant, caller_key))
+        return stored is not None and not keyvalue.is_marker(stored.headers)
 
     async def forget(self, remembered: Remembered) -> None:
         """Nothing came of it: a repeat is a first request again. Raises PublishError."""
@@ -76,3 +83,7 @@ class IdempotencyKeys:
             await keyvalue.put(self._bus, BUCKET, remembered.key, _encoder.encode(record), revision=remembered.revision)
         except (RevisionConflict, PublishError):
             return
+
+
+def _key_of(tenant: str, caller_key: str) -> str:
+    return keyvalue.key_of(tenant, hashlib.sha256(caller_key.encode()).hexdigest())

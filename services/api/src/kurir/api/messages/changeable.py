@@ -31,15 +31,15 @@ def is_settled(facts: Sequence[AnyEvent]) -> bool:
     return bool(facts) and (not sending or status_of(sending) not in _ON_THE_WAY)
 
 
-def to_edit(facts: Sequence[AnyEvent], now: datetime) -> Target:
-    """What an edit is about. Raises Problem: MESSAGE_NOT_FOUND, _NOT_SENT, _TOO_OLD or _NOT_CHANGEABLE."""
+def to_edit(facts: Sequence[AnyEvent]) -> Target:
+    """What an edit is about, until EDIT_WINDOW is over. Raises Problem: MESSAGE_NOT_FOUND, _NOT_SENT or
+    _NOT_CHANGEABLE.
+    """
     target = _target(facts)
     if not target.key.from_me:
         raise Problem("MESSAGE_NOT_CHANGEABLE", "Only your own messages can be edited.")
     if target.content is not None and not isinstance(target.content, Text):
         raise Problem("MESSAGE_NOT_CHANGEABLE", "Only texts can be edited.")
-    if now >= target.sent_at + EDIT_WINDOW:
-        raise Problem("MESSAGE_TOO_OLD")
     return target
 
 

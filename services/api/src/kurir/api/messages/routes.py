@@ -56,7 +56,7 @@ async def edit_message(
     idempotency_key: IdempotencyKey = None,
 ) -> Response[Accepted]:
     """Give a text that was sent another text, within 15 minutes. The edit is a message with an id of its own."""
-    order = await messages.edit(caller, message_id, data.text)
+    order = await messages.edit(caller, message_id, data.text, idempotency_key)
     accepted, headers = await messages.take(order, idempotency_key)
     return Response(accepted, headers=headers)
 

@@ -114,17 +114,21 @@ class Messages:
         content = None if isinstance(request, SendMedia) else content_of(request, to, country)
         return Order(caller, device, to, request, content, quote, mentions)
 
-    async def edit(self, caller: Caller, message_id: str, text: str) -> Order:
-        """Another text for a message that was sent. Raises Problem as `changeable.to_edit` and `check` do.
+    async def edit(self, caller: Caller, message_id: str, text: str, idempotency_key: str | None) -> Order:
+        """Another text for a message that was sent. Raises Problem as `changeable.to_edit` and `check` do, and
+        MESSAGE_TOO_OLD, but not for a repeat of what came in time.
 
         It ends unsent when the message has become too old before it could be sent.
         """
-        target = to_edit(await self._facts(caller, message_id, is_settled), self._clock.now())
+        target = to_edit(await self._facts(caller, message_id, is_settled))
+        ends_at = target.sent_at + EDIT_WINDOW
+        if self._clock.now() >= ends_at and not await self._idempotency.is_known(caller.tenant.id, idempotency_key):
+            raise Problem("MESSAGE_TOO_OLD")
         chat = target.key.chat
         request = SendEdit(device_id=target.device, to=chat, priority="high", message=message_id, text=text)
         device = self._ready(caller, target.device)
         content = Edit(target=target.key, text=text)
-        return Order(caller, device, chat, request, content, expires_at=target.sent_at + EDIT_WINDOW)
+        return Order(caller, device, chat, request, content, expires_at=ends_at)
 
     async def revoke(self, caller: Caller, message_id: str) -> Order:
         """The deletion of a message for everyone. Raises Problem as `changeable.to_revoke` and `check` do."""
