@@ -303,8 +303,7 @@ def test_javascript_gives_the_same_bytes_back(shape: str) -> None:
     contents += [Location(latitude=1e-7, longitude=-0.0), Text(text='"\\/\u2028😀\x00\x1f\x7f\n')]
     bodies = [told(a_message(content), shape).body for content in contents]
     bodies += [told(a_status("failed", detail="5.0"), shape).body, told(a_status("read"), shape).body]
-    answered = through_node(bodies)
-    assert answered is None or answered == bodies
+    assert through_node(bodies) == bodies
 
 
 def test_the_native_shape_says_the_event_as_the_stream_has_it() -> None:
