@@ -24,6 +24,7 @@ from kurir.webhook_dispatcher.fanout import FanOut
 from kurir.webhook_dispatcher.in_order import InOrder
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.payloads import Payloads
+from kurir.webhook_dispatcher.places import Places
 from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.replays import Replays
 from kurir.webhook_dispatcher.request import USER_AGENT
@@ -118,7 +119,7 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
         retry_delays_s=settings.retry_delays_s,
         deadline_s=settings.attempt_deadline_s,
         response_cap_bytes=settings.response_cap_bytes,
-        max_in_flight=settings.max_in_flight,
+        places=Places(settings.max_in_flight, settings.in_flight_per_tenant),
     )
     await workers.start(delivering.deliver)
     life.on_stop("deliveries", workers.stop)

@@ -7,7 +7,6 @@ not written yet, while MongoDB is away, when the broker forgot that it had store
 requests stand on record, each under an id of its own.
 """
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +32,7 @@ from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.outcome import Verdict
 from kurir.webhook_dispatcher.payloads import Payloads
+from kurir.webhook_dispatcher.places import Places
 from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.request import Headers, SecretsUnusable
 from kurir.webhook_dispatcher.retry_schedule import delay_s, in_order_delay_s
@@ -67,7 +67,7 @@ class Delivering:
         retry_delays_s: tuple[float, ...],
         deadline_s: float,
         response_cap_bytes: int,
-        max_in_flight: int,
+        places: Places,
     ) -> None:
         self._bus = bus
         self._endpoints = endpoints
@@ -84,8 +84,7 @@ class Delivering:
         self._retry_delays_s = retry_delays_s
         self._deadline_s = deadline_s
         self._response_cap = response_cap_bytes
-        # Waited for before the attempt begins, so that our own crowd is never counted against an endpoint.
-        self._places = asyncio.Semaphore(max_in_flight)
+        self._places = places
 
     async def deliver(self, message: Incoming) -> DeliveryAttempt | None:
         """Make the attempt that `message` stands for and everything that follows from it.
@@ -128,7 +127,7 @@ class Delivering:
                 await self._circuits.admit(endpoint.id)
             if endpoint.max_per_second is not None:
                 await self._rates.turn(endpoint, endpoint.max_per_second)
-            async with self._places:
+            async with self._places.of(delivery.tenant):
                 attempt = await self._attempt(delivery, endpoint, traceparent, in_order_until)
         await self._recorded(attempt)
         return attempt
@@ -140,7 +139,7 @@ class Delivering:
         """
         if endpoint.max_per_second is not None:
             await self._rates.turn(endpoint, endpoint.max_per_second)
-        async with self._places:
+        async with self._places.of(delivery.tenant):
             attempt = await self._attempt(delivery, endpoint, None, None)
         await self._recorded(attempt)
         return attempt

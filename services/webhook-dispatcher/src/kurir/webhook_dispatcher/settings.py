@@ -19,6 +19,7 @@ class DispatcherSettings(RuntimeSettings):
     egress_proxy: str = ""  # http://user:password@host:port; it then has to guard the addresses
     egress_ca_file: str | None = None  # PEM, instead of the public certificate authorities
     max_in_flight: int = Field(1_000, gt=0)  # requests at once, over all endpoints
+    in_flight_per_tenant: int = Field(250, gt=0)  # at once: a few tenants with slow endpoints leave room for the others
     in_flight_per_endpoint: int = Field(100, gt=0)  # at most, whatever its tenant asks for
 
     circuit_threshold: int = Field(5, gt=0)  # failures in a row that open an endpoint's circuit
