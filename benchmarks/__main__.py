@@ -22,7 +22,14 @@ NAMES = (
     *("accept", "publish", "send", "deliver", "http_out", "latency", "isolation", "endpoints", "pending_retries"),
     *("end_to_end", "engine_path", "sessions", "moves", "cluster"),
 )
-OPTIONS = {"sessions": ("sessions", "shards"), "endpoints": ("endpoints",), "pending_retries": ("retries",)}
+OPTIONS = {
+    "send": ("devices",),
+    "sessions": ("sessions", "shards"),
+    "endpoints": ("endpoints",),
+    "pending_retries": ("retries",),
+    "moves": ("sessions",),
+    "cluster": ("devices",),
+}
 """What a figure's size is called on the command line."""
 BUSY_PER_CORE = 0.5
 README = Path(__file__).parent / "README.md"
@@ -33,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Kurir beside its floors.")
     parser.add_argument("names", nargs="*", metavar="figure", help=f"any of {', '.join(NAMES)}; all by default")
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
-    parser.add_argument("--sessions", type=int, help="how many the figure sessions opens (200)")
+    parser.add_argument("--sessions", type=int, help="how many the figures sessions and moves open (200)")
     parser.add_argument("--devices", type=int, help="how many the figures send (500) and cluster (5000) have")
     parser.add_argument("--shards", type=int, help="on how many shards it opens them (2)")
     parser.add_argument("--endpoints", type=int, help="how many the figure endpoints serves (5000)")
