@@ -1,5 +1,6 @@
 """Contacts, numbers, pictures, presence and read marks over HTTP, answered by a device or by nobody."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -163,13 +164,7 @@ async def test_an_owner_that_does_not_answer_is_504_and_changes_may_have_been_ma
     monkeypatch.setattr(questions, "ASK_TIMEOUT_S", 0.2)
     tenant = await api.tenant()
     device = await tenant.device()
-
-    async def say_nothing(message: Any) -> None:
-        pass
-
-    partition = partition_of(device, subjects.COMMAND_PARTITIONS)
-    await api.bus.nc.subscribe(subjects.rpcs_of_partition(partition), cb=say_nothing)
-    await api.bus.nc.flush()
+    await an_owner_that_says_nothing(api, device)
     read = await tenant.get(f"/devices/{device}/contacts")
     changed = await tenant.delete(f"/devices/{device}/groups/120363041234567890@g.us")
     assert [(answer.status_code, answer.json()["code"]) for answer in (read, changed)] == [
@@ -178,6 +173,34 @@ async def test_an_owner_that_does_not_answer_is_504_and_changes_may_have_been_ma
     ]
     assert "may or may not" in changed.json()["message"]
     assert "Retry-After" in read.headers
+
+
+async def an_owner_that_says_nothing(api: Api, device: str) -> list[Any]:
+    """The questions that it gets."""
+    asked: list[Any] = []
+
+    async def say_nothing(message: Any) -> None:
+        asked.append(message)
+
+    partition = partition_of(device, subjects.COMMAND_PARTITIONS)
+    await api.bus.nc.subscribe(subjects.rpcs_of_partition(partition), cb=say_nothing)
+    await api.bus.nc.flush()
+    return asked
+
+
+async def test_a_question_that_the_end_of_the_service_cuts_off_is_answered(nats_server: NatsServer) -> None:
+    async with running_api(nats_server.url, shutdown_grace_s=6) as api:
+        tenant = await api.tenant()
+        device = await tenant.device()
+        asked = await an_owner_that_says_nothing(api, device)
+        reading = asyncio.create_task(tenant.get(f"/devices/{device}/contacts"))
+        changing = asyncio.create_task(tenant.delete(f"/devices/{device}/groups/120363041234567890@g.us"))
+        await until("both are asked", lambda: len(asked) == 2)
+        await api.life._stop_parts()
+        for answer, code in ((await reading, "NO_ANSWER"), (await changing, "OUTCOME_UNKNOWN")):
+            assert (answer.status_code, answer.json()["code"]) == (504, code)
+            assert "Retry-After" in answer.headers
+            assert "X-Request-Id" in answer.headers
 
 
 async def test_an_answer_that_cannot_be_read_is_not_the_callers_fault(api: Api) -> None:

@@ -71,7 +71,8 @@ class HttpServer:
         return self._serving is not None and not self._serving.done()
 
     async def stop(self) -> None:
-        """Stop accepting, let open requests finish for `grace_s`, then cut them."""
+        """Stop accepting, let open requests finish for `grace_s`, then cancel them; who has not begun to answer may
+        still do so at once."""
         if self._serving is None:
             return
         self._server.should_exit = True
@@ -81,6 +82,8 @@ class HttpServer:
             self._server.force_exit = True
             self._serving.cancel()
             await asyncio.wait((self._serving,), timeout=1)
+        if cut := set(self._server.server_state.tasks):  # cancelled by now; what they still say is to leave
+            await asyncio.wait(cut, timeout=1)
 
 
 class _QuietServer(uvicorn.Server):

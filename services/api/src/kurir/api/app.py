@@ -40,7 +40,9 @@ from kurir.runtime.http_server import HttpServer
 from kurir.runtime.service import Lifetime
 
 MAX_BODY_BYTES = 1024 * 1024  # of everything but files, which have limits of their own
-GRACE_S = 10.0  # for requests in flight; a send waits 5 s for the bus at most, a question that takes longer is cut off
+OTHERS_STOP_S = (
+    5.0  # of the grace period; the rest is for requests in flight. A question takes up to 40 s, most far less
+)
 
 
 def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]:
@@ -103,7 +105,12 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
     services = await open_services(life, settings, bus)
     app = Observed(create_app(services, life.health), life.metrics)
     server = HttpServer(
-        app, settings.api_host, settings.api_port, grace_s=GRACE_S, ws=WebsocketProtocol, **websocket_protocol.OPTIONS
+        app,
+        settings.api_host,
+        settings.api_port,
+        grace_s=max(1.0, settings.shutdown_grace_s - OTHERS_STOP_S),
+        ws=WebsocketProtocol,
+        **websocket_protocol.OPTIONS,
     )
     await server.start()
     life.on_stop("http", server.stop)

@@ -1,5 +1,9 @@
-"""Around every request: an id for it, its trace, its duration by route. No line is logged for what went well."""
+"""Around every request: an id for it, its trace, its duration by route. No line is logged for what went well.
 
+A request that the end of the service cuts off is answered, too.
+"""
+
+import asyncio
 import itertools
 import secrets
 import time
@@ -7,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from kurir.api.problems import answer_cut_off
 from kurir.runtime import logs, tracing
 from kurir.runtime.metrics import Metrics
 
@@ -38,19 +43,24 @@ class Observed:
             return
         began = time.perf_counter()
         request_id, traceparent = _ids_in(scope["headers"])
-        status = 500
+        status, has_begun = 500, False
 
         async def observe(message: Any) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
         tokens = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             with tracing.child_span("http", traceparent) as span:
-                await self._app(scope, receive, observe)
+                try:
+                    await self._app(scope, receive, observe)
+                except asyncio.CancelledError:  # the server ends, and waits no longer
+                    if has_begun:
+                        raise
+                    await answer_cut_off(scope, receive, observe)
                 span.set("http.response.status_code", status)
         finally:
             structlog.contextvars.reset_contextvars(**tokens)

@@ -176,5 +176,16 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     problem = problem_of(error)
     if isinstance(error, ValidationException) and isinstance(error.__cause__, msgspec.ValidationError):
         problem.message = _allowing(problem.message, _choices_of_handler(request, error.__cause__))
-    path = request.scope["path"]
+    return _in_words_of(request.scope["path"], problem)
+
+
+async def answer_cut_off(scope: Any, receive: Any, send: Any) -> None:
+    """Tell that the service ends before the request was carried out, which would have taken longer."""
+    code: ErrorCode = "NO_ANSWER" if scope["method"] in ("GET", "HEAD") else "OUTCOME_UNKNOWN"
+    problem = Problem(code, headers={"Retry-After": str(UNAVAILABLE_RETRY_AFTER_S)})
+    response = _in_words_of(scope["path"], problem)
+    await response.to_asgi_response(None, Request(scope))(scope, receive, send)
+
+
+def _in_words_of(path: str, problem: Problem) -> Response[Any]:
     return next(tell for prefix, tell in DIALECT_OF_PREFIX if path.startswith(prefix))(problem)
