@@ -10,9 +10,8 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 
 import msgspec
 import structlog
@@ -20,10 +19,8 @@ import structlog
 from kurir.contracts.records import Device, Session
 from kurir.contracts.states import Reason
 from kurir.runtime.lease import Lease
-from kurir.runtime.proxies import seal_context
-from kurir.runtime.secrets import SealBroken
+from kurir.session_node.connection import Connection
 from kurir.session_node.desired import LONGEST_PAUSE_S, PATIENCE_S, Standing, next_step, retry_pause_s, stays
-from kurir.session_node.engine_room import EngineUnavailable
 from kurir.session_node.engines.engine import (
     Capability,
     EngineSession,
@@ -31,7 +28,6 @@ from kurir.session_node.engines.engine import (
     Observation,
     SendOrder,
     Sent,
-    SessionSpec,
     StateChanged,
 )
 from kurir.session_node.event_log import EventLog
@@ -43,12 +39,10 @@ from kurir.session_node.reports import WAITING_LIMIT, Reports
 from kurir.session_node.session_record import SessionRecord
 from kurir.session_node.shared import Shared
 from kurir.session_node.tasks import ended
-from kurir.session_node.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
 CONNECTING_PATIENCE_S = 90.0  # WhatsApp's own time-outs are 75 s
-CLOSE_TIMEOUT_S = 10.0
 SEND_GRACE_S = 10.0  # a wanted close waits so long for the send under way; longest seen 11 s
 BAN_WAITED_OUT_S = 900.0  # by messages; of a longer one their senders are to know
 UNLINK_WAIT_S = 20.0  # a device that is to be unlinked is connected for it
@@ -87,10 +81,6 @@ class DeviceSession:
         self._is_identified = False
         self._is_forgotten = False
         self._arrived = asyncio.Event()  # the connection that was begun has succeeded, or is over
-        self._engine_session: EngineSession | None = None
-        self.capabilities: frozenset[Capability] = frozenset()
-        """What the engine of the open session can do."""
-        self._opened = 0
         self._was_connected = False
         self._failures = 0
         self._pace: Pace | None = None
@@ -99,14 +89,19 @@ class DeviceSession:
         self._stopping = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._reconciling: asyncio.Task[None] | None = None
-        self._no_send = asyncio.Event()
-        self._no_send.set()
-        self._is_leaving = False
         self._commands_wait = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
-        self._watchdog = Watchdog(shared.silent_after_s, lambda: self._engine_session, self._is_silent)
+        self._connection = Connection(tenant, device_id, shared, self._report, self._is_silent)
         self._reports = Reports(
-            tenant, device_id, shared, self.log, self._sent, self._overdue, self._no_send, self._all_stored, lease.valid
+            tenant,
+            device_id,
+            shared,
+            self.log,
+            self._sent,
+            self._overdue,
+            self._connection.no_send,
+            self._all_stored,
+            lease.valid,
         )
         if device is not None:
             self._overdue.be_patient(device.undelivered_after_s)
@@ -116,11 +111,11 @@ class DeviceSession:
     @property
     def is_open(self) -> bool:
         """Whether the engine holds a session of this device."""
-        return self._engine_session is not None
+        return self._connection.session is not None
 
     @property
     def is_connected(self) -> bool:
-        return self._engine_session is not None and self._standing.state == "connected" and not self._is_leaving
+        return self.is_open and self._standing.state == "connected" and not self._connection.is_leaving
 
     @property
     def is_stopping(self) -> bool:
@@ -130,7 +125,12 @@ class DeviceSession:
     @property
     def engine_session(self) -> EngineSession | None:
         """The open session, for what its engine can do besides sending."""
-        return self._engine_session
+        return self._connection.session
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the engine of the open session can do."""
+        return self._connection.capabilities
 
     @property
     def refusal(self) -> Reason | None:
@@ -165,20 +165,15 @@ class DeviceSession:
             self._pace = Pace(self.device.pace_per_minute if self.device else 0, time.monotonic(), since)
         return self._pace
 
-    @contextlib.contextmanager
-    def sending(self) -> Iterator[None]:
+    def sending(self) -> contextlib.AbstractContextManager[None]:
         """Around a send until its outcome is stored: receipts of it wait for that."""
-        self._no_send.clear()
-        try:
-            yield
-        finally:
-            self._no_send.set()
+        return self._connection.sending()
 
     async def send(self, order: SendOrder) -> Sent:
         """Send by the engine. Raises what EngineSession.send raises; NotConnected also when we know that ourselves."""
-        if self._engine_session is None or not self.is_connected or not self.lease.valid():
+        if not self.is_connected or not self.lease.valid():
             raise NotConnected
-        return await self._engine_session.send(order)
+        return await self._connection.send(order)
 
     def was_sent(self, whatsapp_id: str, message_id: str, to: str) -> None:
         """A message has got WhatsApp's id, by which its receipts will be known. Call it before the send is over."""
@@ -227,14 +222,14 @@ class DeviceSession:
         """
         self._stopping.set()
         self._overdue.stop()
-        self._watchdog.stop()
+        self._connection.watchdog.stop()
         if self._timer is not None:
             self._timer.cancel()
-        if is_lost and self._engine_session is not None:
+        if is_lost:
             # Not behind the lifecycle lock: whoever holds it may wait for the bus.
-            await self._close_engine_session(self._engine_session)
+            await self._connection.cut()
         async with self._lifecycle:
-            was_open = self._engine_session is not None
+            was_open = self.is_open
             await self._put_away(grace_s=0.0)
         if was_open and not is_lost and not self._standing.has_ended:
             self._observe(StateChanged(state="disconnected", reason="moved"))
@@ -244,10 +239,7 @@ class DeviceSession:
 
     # The engine's reports
 
-    def _report(self, number: int, observation: Observation) -> None:
-        if number != self._opened:
-            return
-        self._watchdog.heard()
+    def _report(self, observation: Observation) -> None:
         if isinstance(observation, StateChanged):
             self._state_changed(observation)
             return
@@ -264,12 +256,12 @@ class DeviceSession:
 
     def _state_changed(self, change: StateChanged) -> None:
         standing, now = self._standing, time.monotonic()
-        self._watchdog.stop()
+        self._connection.watchdog.stop()
         standing.state, standing.reason, standing.banned_until = change.state, change.reason, change.banned_until
         if change.state == "connected":
             self._was_connected, self._failures, standing.retry_at = True, 0, None
             self._commands_wait = False
-            self._watchdog.watch()
+            self._connection.watchdog.watch()
         elif change.state == "banned" or stays(standing):
             standing.has_ended, standing.retry_at = True, None
             if change.banned_until is not None and self._pace is not None:
@@ -397,46 +389,22 @@ class DeviceSession:
 
     async def _begin(self, name: str, engine_name: str, pair_phone: str | None) -> None:
         """Let the engine begin to connect; what comes of it is reported."""
-        self._opened += 1
         self._was_connected = False
         self._arrived.clear()
         self._standing.has_ended, self._standing.retry_at = False, None
         self._proxy_used = self._proxy
-        try:
-            spec = SessionSpec(
-                tenant=self.tenant,
-                device=self.device_id,
-                name=name,
-                jid=self._record.now.jid if self._record.now.paired else None,
-                pair_phone=pair_phone,
-                proxy=self._opened_proxy(),
-            )
-        except SealBroken as error:
+        failure = await self._connection.open(
+            engine_name,
+            name=name,
+            jid=self._record.now.jid if self._record.now.paired else None,
+            pair_phone=pair_phone,
+            proxy=self._proxy,
+        )
+        if failure is not None:
             self._shared.admission.leave(self)
-            self._state_changed(StateChanged(state="disconnected", reason="proxy_refused", detail=str(error)))
-            return
-        try:
-            engine = await self._shared.engines.engine(engine_name)
-            self.capabilities = engine.capabilities
-            self._engine_session = await engine.open(spec, partial(self._report, self._opened))
+            self._state_changed(failure)
+        else:
             self._standing.is_open = True
-            self._shared.meters.sessions_opened.add()
-        except EngineUnavailable as error:
-            self._shared.admission.leave(self)
-            log.exception("session.engine_unavailable", device=self.device_id)
-            self._state_changed(StateChanged(state="disconnected", reason="engine_unavailable", detail=str(error)))
-        except Exception as error:
-            self._shared.admission.leave(self)
-            log.exception("session.not_opened", device=self.device_id)
-            self._state_changed(StateChanged(state="disconnected", reason="server_unavailable", detail=repr(error)))
-
-    def _opened_proxy(self) -> str | None:
-        """Raises SealBroken."""
-        if self._proxy is None:
-            return None
-        if self._shared.master_key is None:
-            raise SealBroken("This node has no master key to open the device's proxy with.")
-        return self._shared.master_key.open(self._proxy.sealed, seal_context(self.tenant, self.device_id))
 
     async def _identify(self) -> None:
         """Take from the device's last event what its record may have missed when its writer died."""
@@ -448,19 +416,7 @@ class DeviceSession:
             standing.state, standing.reason = now.state, now.reason
             standing.generation, standing.banned_until = now.generation, now.banned_until
         said = (await self.log.last_words()).connection
-        # A former owner's late word may be the younger one.
-        if said is not None and said.epoch >= self._record.now.epoch and said.at > self._record.now.at:
-            self._record.now = msgspec.structs.replace(
-                self._record.now,
-                state=said.state,
-                reason=said.reason,
-                paired=said.jid is not None,
-                jid=said.jid,
-                lid=said.lid,
-                phone=said.phone,
-                push_name=said.push_name,
-                banned_until=said.banned_until,
-            )
+        if said is not None and self._record.take(said):
             standing.state, standing.reason, standing.banned_until = said.state, said.reason, said.banned_until
         self._is_identified = True
 
@@ -474,31 +430,10 @@ class DeviceSession:
 
     async def _put_away(self, *, grace_s: float, is_for_good: bool = True) -> None:
         """Close the engine session, if there is one, and keep the pairing; if not for good, keep the place too."""
-        session = self._engine_session
-        self._watchdog.stop()
-        if session is not None:
-            if grace_s > 0:
-                await self._let_send_end(grace_s)
-            await self._close_engine_session(session)
-            self._engine_session = None
-            self._standing.is_open = False
+        await self._connection.close(grace_s=grace_s)
+        self._standing.is_open = False
         if is_for_good:
             self._shared.admission.leave(self)
-        self._is_leaving = False
-
-    async def _let_send_end(self, within_s: float) -> None:
-        """Wait for the send under way; none begins any more until the engine session is put away."""
-        self._is_leaving = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._no_send.wait()
-
-    async def _close_engine_session(self, session: EngineSession) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await session.close()
-        except Exception as error:
-            log.error("session.not_closed", device=self.device_id, error=repr(error))
 
     async def _forget(self) -> None:
         """The device was deleted: nothing of it stays here."""
@@ -512,22 +447,16 @@ class DeviceSession:
     async def _unlink(self, reason: Reason) -> None:
         """Unlink at WhatsApp if that can be said now, and forget the keys in any case."""
         await self._identify()
-        await self._let_send_end(SEND_GRACE_S)
+        await self._connection.let_send_end(SEND_GRACE_S)
         if self._record.now.paired and self._engine_name is not None and self.lease.valid():
-            if self._engine_session is None:
+            if not self.is_open:
                 await self._begin("", self._engine_name, None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(UNLINK_WAIT_S):
                     await self._arrived.wait()
-        if self._engine_session is not None and self._standing.state == "connected":
-            try:
-                async with asyncio.timeout(UNLINK_WAIT_S):
-                    await self._engine_session.logout()
-            except Exception as error:
-                log.warning("session.not_unlinked", device=self.device_id, error=repr(error))
+        if self._standing.state == "connected":
+            await self._connection.logout(UNLINK_WAIT_S)
         await self._put_away(grace_s=0.0)
-        spec = SessionSpec(tenant=self.tenant, device=self.device_id, name="", jid=self._record.now.jid)
-        for name in (self._engine_name,) if self._engine_name else self._shared.engines.names:
-            await (await self._shared.engines.engine(name)).forget(spec)
+        await self._connection.forget(self._engine_name, self._record.now.jid)
         if self._record.now.state != "logged_out":
             self._observe(StateChanged(state="logged_out", reason=reason))

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from kurir.contracts.events import ConnectionUpdate
 from kurir.contracts.records import Session
 from kurir.runtime.broker import PublishError
 from kurir.runtime.lease import Lease
@@ -54,6 +55,24 @@ class SessionRecord:
         ):
             return False
         self.now = msgspec.structs.replace(entry.value, is_backlog_full=self.now.is_backlog_full)
+        return True
+
+    def take(self, said: ConnectionUpdate) -> bool:
+        """Take from the device's last event what its writer did not come to save before it died; whether it had not."""
+        # A former owner's late word may be the younger one.
+        if said.epoch < self.now.epoch or said.at <= self.now.at:
+            return False
+        self.now = msgspec.structs.replace(
+            self.now,
+            state=said.state,
+            reason=said.reason,
+            paired=said.jid is not None,
+            jid=said.jid,
+            lid=said.lid,
+            phone=said.phone,
+            push_name=said.push_name,
+            banned_until=said.banned_until,
+        )
         return True
 
     def sign(self, record: Session, generation: int) -> None:
