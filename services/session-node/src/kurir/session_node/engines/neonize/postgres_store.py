@@ -132,7 +132,7 @@ class PostgresStore:
                     statement_cache_size=0,  # a pooler between may give each transaction another connection
                     server_settings={"application_name": "kurir device store"},
                 )
-            except _UNAVAILABLE as error:
+            except Exception as error:  # whatever it is: if this loop ended, nobody would notice the next loss
                 self._why_none = _said_by(error)
                 self._has_tried.set()
                 if was_there:
@@ -170,7 +170,8 @@ class PostgresStore:
                     await connection.execute("SELECT", timeout=ANSWER_TIMEOUT_S)
             except TimeoutError:
                 return True
-            except _UNAVAILABLE:
+            except Exception as error:  # as above: what it says is said again by the next try to connect
+                log.info("the device store's connection ended: %r", error)
                 return False
         return False
 
