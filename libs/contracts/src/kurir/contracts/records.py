@@ -15,6 +15,7 @@ When = Annotated[datetime, Meta(tz=True)]
 Engine = Literal["neonize", "sandbox"]
 SignatureScheme = Literal["standard", "ed25519", "device_gateway", "body_hmac", "none"]
 PayloadShape = Literal["native", "device_gateway"]
+Dialect = Literal["native", "evolution", "baileys_gateway", "rk_connect", "device_gateway", "fonnte"]
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
@@ -37,10 +38,31 @@ class Tenant(Struct, frozen=True, kw_only=True):
     active: bool = True
 
 
+class DialectOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How another gateway's API behaves for a key, where its clients differ in what they expect.
+
+    `evolution_version` is whose bodies are answered where v1 and v2 differ. `multipart_signature` lenient also takes
+    the signature over an empty body, which is what PHP clients sign for a form. `strict_request_id` refuses another
+    body under a known X-REQUEST-ID. `when_offline` says whether a message for a device that is not connected is
+    refused or waits; None is what the dialect does by itself. `failures_are_200` answers failures with HTTP status 200.
+    `networks` (CIDR), if any, are where requests may come from. `show_key` repeats the key in answers and webhooks.
+    """
+
+    evolution_version: Literal["v1", "v2"] = "v1"
+    multipart_signature: Literal["lenient", "raw"] = "lenient"
+    strict_request_id: bool = False
+    when_offline: Literal["refuse", "queue"] | None = None
+    failures_are_200: bool = False
+    networks: tuple[str, ...] = ()
+    show_key: bool = False
+
+
 class ApiKey(Struct, frozen=True, kw_only=True):
     """Bucket `keys`, key `<sha256 of the API key in hex>`. `hint` is the key's last four characters.
 
-    Role `operator` manages tenants and has none itself; role `tenant` acts for its tenant.
+    Role `operator` manages tenants and has none itself; role `tenant` acts for its tenant. `dialect` decides whose API
+    answers at a path that several have. A key with a `sealed_secret` (encrypted under the master key, bound to the
+    key's id) is good only for requests that are signed with it.
     """
 
     id: str
@@ -50,6 +72,9 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     created_at: When
     tenant: str | None = None
     device: str | None = None
+    dialect: Dialect | None = None
+    options: DialectOptions = DialectOptions()
+    sealed_secret: str | None = None
 
 
 class SealedProxy(Struct, frozen=True, kw_only=True):
@@ -64,11 +89,14 @@ class Device(Struct, frozen=True, kw_only=True):
 
     A higher `connect_generation` asks for a fresh connect, e.g. after a QR code ran out. `pace_per_minute` 0 means
     no pacing by the owner. A message without a receipt after `undelivered_after_s` is reported so; None never does.
+    `code` is what other gateways' clients call the device (an instance name, a device code), unlike that of any other
+    device of the tenant; None is its id.
     """
 
     id: str
     tenant: str
     name: str
+    code: str | None = None
     engine: Engine
     created_at: When
     updated_at: When

@@ -1,0 +1,45 @@
+"""A message as a client of any of the APIs orders it: what a dialect's request becomes before anything is looked up.
+
+Numbers stand as the client wrote them, and files are named, not fetched: both are for who has the tenant's country and
+the network.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from kurir.contracts.content import Content, Quote
+
+FileKind = Literal["image", "video", "audio", "document", "sticker"]
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """The file of a message: at `url`, or its bytes as `data`; with neither, the one that came in the request's form.
+
+    `voice` sends sound as a voice note. `file_name` goes before the name that the file came under.
+    """
+
+    kind: FileKind
+    url: str | None = None
+    data: bytes | None = None
+    file_name: str | None = None
+    caption: str | None = None
+    voice: bool = False
+    view_once: bool = False
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One message to `to`: a number in any form or a JID. It has a `content` or a `file`.
+
+    `mentions` are numbers or JIDs. For `typing_ms` milliseconds before, the chat shows that the device is typing.
+    """
+
+    to: str
+    content: Content | None = None
+    file: File | None = None
+    quote: Quote | None = None
+    mentions: tuple[str, ...] = ()
+    send_at: datetime | None = None
+    expires_in_s: int | None = None
+    typing_ms: int = 0
