@@ -5,7 +5,7 @@ in DEAD or scheduled for later still says whose it is.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,7 +26,8 @@ class SendMessage(Struct, frozen=True, kw_only=True, tag_field="command", tag="s
     """Send one message. `id` is the message id: UUIDv7, the idempotency key of everything that follows.
 
     `to` is a JID (`628…@s.whatsapp.net`, `…@g.us`, `…@lid`). After `expires_at` it is reported `expired`
-    instead of sent. `reply_to` is a core subject on which a waiting caller hears the outcome.
+    instead of sent. `reply_to` is a core subject on which a waiting caller hears the outcome. `metadata` is the
+    caller's own; nobody is sent it.
     """
 
     id: str
@@ -42,6 +43,7 @@ class SendMessage(Struct, frozen=True, kw_only=True, tag_field="command", tag="s
     on_unknown: OnUnknown = "report"
     typing_ms: int = 0
     reply_to: str | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class Logout(Struct, frozen=True, kw_only=True, tag_field="command", tag="logout"):

@@ -7,7 +7,7 @@ stream, in every webhook attempt and in the audit log, and it is the Nats-Msg-Id
 """
 
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -84,7 +84,7 @@ class MediaFailed(Event, frozen=True, kw_only=True, tag="messages.media.failed")
 
 
 class MessageQueued(Event, frozen=True, kw_only=True, tag="send.message.queued"):
-    """The api accepted a message: its command is stored. Spoken by the api."""
+    """The api accepted a message: its command is stored. Spoken by the api. `metadata` is what its caller noted."""
 
     message_id: str
     to: str
@@ -93,6 +93,7 @@ class MessageQueued(Event, frozen=True, kw_only=True, tag="send.message.queued")
     priority: Priority = "normal"
     send_at: When | None = None
     expires_at: When | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class MessageSending(Event, frozen=True, kw_only=True, tag="send.message.sending"):

@@ -5,7 +5,7 @@ the network.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -33,6 +33,7 @@ class Order(Struct, frozen=True, kw_only=True):
     """One message to `to`: a number in any form or a JID. It has a `content` or a `file`.
 
     `mentions` are numbers or JIDs. For `typing_ms` milliseconds before, the chat shows that the device is typing.
+    `metadata` is the client's own, told again with the message and never sent.
     """
 
     to: str
@@ -43,3 +44,4 @@ class Order(Struct, frozen=True, kw_only=True):
     send_at: datetime | None = None
     expires_in_s: int | None = None
     typing_ms: int = 0
+    metadata: dict[str, Any] | None = None

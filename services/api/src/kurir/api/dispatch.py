@@ -106,6 +106,7 @@ class Dispatch:
             priority=message.priority,
             send_at=send_at,
             expires_at=message.expires_at,
+            metadata=message.metadata,
         )
         try:
             await self._publish(event)

@@ -85,6 +85,7 @@ class ScheduledSends:
             content=command.content,
             priority=command.priority,
             expires_at=command.expires_at,
+            metadata=command.metadata,
         )
         type_ = events.type_of(event)
         attributes = headers.cloudevent(
