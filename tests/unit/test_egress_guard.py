@@ -1,6 +1,7 @@
 """Nothing that leads inside is reached: shown by listeners on this machine that no connection comes to."""
 
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -11,6 +12,7 @@ import pytest
 
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.egress import Egress, EgressPolicy, TransportFailure
+from kurir.runtime.resolver import Addresses
 from tests.support.webhook_receiver import Reply, WebhookReceiver
 
 CORPUS = [
@@ -193,11 +195,9 @@ async def test_the_socket_itself_is_judged_even_if_the_lookup_was_passed(
 ) -> None:
     v4, v6 = inside
     async with Egress(EgressPolicy(guard=AddressGuard(require_https=False))) as egress:
-
-        async def pins(*_: object) -> list[str]:
-            return [f"+hooks.example:{v4.port}:127.0.0.1,[::1]"]
-
-        monkeypatch.setattr(egress, "_pins_for", pins)
+        found = Addresses(("127.0.0.1", "::1"), fresh_until=math.inf)
+        monkeypatch.setattr(egress._resolver, "known", lambda _: found)
+        monkeypatch.setattr(egress, "_pins_for", lambda *_: [f"+hooks.example:{v4.port}:127.0.0.1,[::1]"])
         failure = await refused(egress, f"http://hooks.example:{v4.port}/")
     assert failure.kind == "guard"
     assert (v4.connections, v6.connections) == (0, 0)

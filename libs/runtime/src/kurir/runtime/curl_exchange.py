@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import certifi
+import msgspec
 import pycurl
 
 from kurir.runtime.addresses import AddressGuard
@@ -49,8 +50,7 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A whole answer, or its beginning when `truncated`. Times: Unix seconds, and milliseconds it took."""
 
     status: int
@@ -90,6 +90,7 @@ class Exchange:
         self._guard = policy.guard
         self._proxied = bool(policy.proxy)
         self._ready: asyncio.Future[None] | None = None
+        self.header_lines: list[bytes] = []
         self.curl = curl = pycurl.Curl()
         # A cache of names for this handle alone, of which `aim` keeps one: libcurl walks through all of it after each
         # transfer. The usual one would hold every host of the last two minutes: with 5,000 of them a third of all CPU.
@@ -114,7 +115,6 @@ class Exchange:
             (pycurl.HTTP_CONTENT_DECODING, 0),
             (pycurl.USERAGENT, policy.user_agent),
             (pycurl.OPENSOCKETFUNCTION, self._on_open_socket),
-            (pycurl.HEADERFUNCTION, self._on_header),
             (pycurl.WRITEFUNCTION, self._on_body),
         ):
             curl.setopt(option, value)
@@ -123,7 +123,7 @@ class Exchange:
         self.target = target
         self.has_ended = False
         self._has_started = False
-        self.header_lines: list[bytes] = []
+        self.header_lines.clear()
         self._header_bytes = 0
         self._opened: str | None = None
         self._refused: tuple[str, str] | None = None
@@ -201,15 +201,6 @@ class Exchange:
         self._opened = text
         return _HandedSocket(socket.socket(peer.family, peer.socktype, peer.protocol).detach())
 
-    def _on_header(self, line: bytes) -> int | None:
-        self._header_bytes += len(line)
-        if self._header_bytes > _HEADER_BYTES:
-            return 0
-        if line.startswith(b"HTTP/"):  # the final answer's head, after an interim one's
-            self.header_lines.clear()
-        self.header_lines.append(line)
-        return None
-
     def _on_body(self, chunk: bytes) -> int | None:
         raise NotImplementedError
 
@@ -223,6 +214,8 @@ class Post(Exchange):
 
     def __init__(self, policy: EgressPolicy, client_certificate: ClientCertificate | None = None) -> None:
         super().__init__(policy)
+        # Not a function of ours: it is called for each line. libcurl itself takes no more than 300 kB.
+        self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
         if client_certificate is not None:
             self.curl.setopt(pycurl.SSLCERTTYPE, "PEM")
             self.curl.setopt(pycurl.SSLCERT_BLOB, client_certificate.certificate.encode())
@@ -245,8 +238,12 @@ class Post(Exchange):
             milliseconds=self.milliseconds,
             started_at=self.started_at,
             reused_connection=self._opened is None,
-            header_lines=self.header_lines,
+            header_lines=self.header_lines.copy(),
         )
+
+    def ended(self, code: int, words: str) -> None:
+        self._header_bytes = sum(map(len, self.header_lines))
+        super().ended(code or (pycurl.E_WRITE_ERROR if self._header_bytes > _HEADER_BYTES else 0), words)
 
     def _failure_of(self, code: int, words: str) -> TransportFailure | None:
         return None if self._truncated else super()._failure_of(code, words)
@@ -263,6 +260,7 @@ class Download(Exchange):
 
     def __init__(self, policy: EgressPolicy, target: Target, lines: list[bytes], max_bytes: int) -> None:
         super().__init__(policy)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         self._reset(target, lines)
         self._max_bytes = max_bytes
         self._received = 0
@@ -357,10 +355,13 @@ class Download(Exchange):
         return super()._failure_of(code, words)
 
     def _on_header(self, line: bytes) -> int | None:
-        taken = super()._on_header(line)
-        if taken is None and not line.strip() and self.status >= 200:
+        self._header_bytes += len(line)
+        if self._header_bytes > _HEADER_BYTES:
+            return 0
+        self.header_lines.append(line)
+        if not line.strip() and self.status >= 200:
             self._succeed()
-        return taken
+        return None
 
     def _on_body(self, chunk: bytes) -> int | None:
         if self._unread_bytes >= _UNREAD_BYTES:
@@ -392,15 +393,20 @@ class _HandedSocket:
 
 
 def _status(lines: list[bytes]) -> int:
-    code = lines[0].split(None, 2)[1:2] if lines else []
-    return int(code[0]) if code and code[0].isdigit() else 0
+    for line in reversed(lines):  # the last head is that of the answer: interim ones come before
+        if line.startswith(b"HTTP/"):
+            code = line.split(None, 2)[1:2]
+            return int(code[0]) if code and code[0].isdigit() else 0
+    return 0
 
 
 def _headers(lines: Sequence[bytes]) -> Mapping[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.decode("latin-1").partition(":")
-        if colon and not name.startswith("HTTP/"):
+        if name.startswith("HTTP/"):
+            headers.clear()  # those before were an interim answer's
+        elif colon:
             key, text = name.strip().lower(), value.strip()
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
     return headers

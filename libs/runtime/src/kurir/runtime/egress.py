@@ -72,7 +72,8 @@ class Egress:
         lines = header_lines(headers)
         if len(body) >= _EXPECT_BYTES:
             lines.append(b"Expect:")
-        await self._admit(due_at)
+        if not self._is_admitted():
+            await self._admit(due_at)
         if client_certificate is not None:
             post = Post(self.policy, client_certificate)
         else:
@@ -105,7 +106,8 @@ class Egress:
         due_at = self._loop.time() + deadline_s
         origin = target = target_of(url)
         lines = header_lines(headers)
-        await self._admit(due_at)
+        if not self._is_admitted():
+            await self._admit(due_at)
         try:
             for _ in range(max_redirects + 1):
                 download = Download(self.policy, target, lines if target.origin == origin.origin else [], max_bytes)
@@ -146,7 +148,11 @@ class Egress:
 
     async def _run(self, exchange: Exchange, due_at: float) -> None:
         """Until the exchange has what its caller waits for: a post its end, a download its headers."""
-        pins = await self._pins_for(exchange, due_at)
+        peer = self._peer_of(exchange)
+        pins = None  # the URL holds an address already
+        if not peer.is_literal:
+            found = self._resolver.known(peer.host) or await self._resolved(exchange, peer, due_at)
+            pins = self._pins_for(exchange, peer, found)
         if self._closed:
             raise _shut_down()
         remaining_s = due_at - self._loop.time()
@@ -166,18 +172,17 @@ class Egress:
         self._curl_loop.cancel(exchange.curl)
         self._active.discard(exchange)
 
-    async def _pins_for(self, exchange: Exchange, due_at: float) -> list[str] | None:
-        """libcurl's `+name:port:addresses` for whom we connect to; None when the URL holds an address already."""
-        peer = exchange.target
-        if self._proxy is not None:
-            if self.policy.guard.require_https and not peer.tls:
-                raise exchange.failure("guard", f"{peer.host}: https_required")
-            peer = self._proxy
-        if peer.is_literal:
-            return None
-        found = self._resolver.known(peer.host)
-        if found is None:
-            found = await self._resolved(exchange, peer, due_at)
+    def _peer_of(self, exchange: Exchange) -> Target:
+        """Whom we connect to."""
+        target = exchange.target
+        if self._proxy is None:
+            return target
+        if self.policy.guard.require_https and not target.tls:
+            raise exchange.failure("guard", f"{target.host}: https_required")
+        return self._proxy
+
+    def _pins_for(self, exchange: Exchange, peer: Target, found: Addresses) -> list[str]:
+        """libcurl's `+name:port:addresses` for whom we connect to."""
         judged = self._judged.get(peer.origin)
         if judged is None or judged.found is not found:
             if len(self._judged) >= _MOST_JUDGED:
@@ -214,12 +219,16 @@ class Egress:
             return _Judged(found, [f"+{peer.host.rstrip('.')}:{peer.port}:{','.join(allowed)}"])
         return _Judged(found, None, *refused[0])
 
-    async def _admit(self, due_at: float) -> None:
+    def _is_admitted(self) -> bool:
+        """Whether there was a place at once."""
         if self._closed:
             raise _shut_down()
-        if self._in_flight < self.policy.max_in_flight:
-            self._in_flight += 1
-            return
+        if self._in_flight >= self.policy.max_in_flight:
+            return False
+        self._in_flight += 1
+        return True
+
+    async def _admit(self, due_at: float) -> None:
         if len(self._waiting) >= self.policy.max_waiting:
             raise TransportFailure("busy", f"{len(self._waiting)} requests wait for a place already")
         place: asyncio.Future[None] = self._loop.create_future()

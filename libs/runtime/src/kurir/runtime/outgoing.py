@@ -122,17 +122,20 @@ def header_refusal(name: str, value: str) -> str | None:
 def header_lines(headers: Sequence[tuple[str, str]]) -> list[bytes]:
     """As libcurl takes them. Raises TransportFailure when one must not be sent."""
     lines = []
-    has_content_type = False
     for name, value in headers:
-        if (_name_refusal(name) or not value.isprintable()) and (refusal := header_refusal(name, value)):
+        if (_name_refusal(name) is not None or not value.isprintable()) and (refusal := header_refusal(name, value)):
             raise TransportFailure("request", f"header: {refusal}")
-        has_content_type = has_content_type or name.lower() == "content-type"
         # libcurl takes "Name:" as an order to leave the header out, and "Name;" as the header with no value.
         line = f"{name};" if not value or value.isspace() else f"{name}: {value}"
         lines.append(line.encode("utf-8", "replace"))
-    if not has_content_type:
+    if not any(_is_content_type(name) for name, _ in headers):
         lines.append(b"Content-Type:")  # libcurl would claim a form
     return lines
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_content_type(name: str) -> bool:
+    return name.lower() == "content-type"
 
 
 @functools.lru_cache(maxsize=4096)
