@@ -26,7 +26,7 @@ class Finished(NamedTuple):
     stderr: str
 
 
-async def command_line(url: str, *arguments: str, module: str = "kurir.api.commands") -> Finished:
+async def command_line(url: str, *arguments: str, module: str = "kurir.api.commands", stdin: str = "") -> Finished:
     """Run `kurir <arguments>` as a process of its own."""
     group, *rest = arguments
     process = await asyncio.create_subprocess_exec(
@@ -35,10 +35,11 @@ async def command_line(url: str, *arguments: str, module: str = "kurir.api.comma
         f"import sys; from {module} import {group}; {group}(sys.argv[1:])",
         *rest,
         env={**os.environ, "NATS_URL": url},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
+    stdout, stderr = await asyncio.wait_for(process.communicate(stdin.encode()), 60)
     return Finished(process.returncode or 0, stdout.decode(), stderr.decode())
 
 

@@ -57,6 +57,11 @@ def endpoint_context(tenant: str, endpoint: str) -> str:
     return f"{tenant}/{endpoint}"
 
 
+def key_secret_context(key_id: str) -> str:
+    """What the secret of an API key is sealed for."""
+    return f"key/{key_id}"
+
+
 def new_master_key() -> str:
     """A fresh master key in the form the settings accept (base64 of 32 random bytes)."""
     return base64.b64encode(os.urandom(_KEY_BYTES)).decode()

@@ -17,6 +17,7 @@ from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
 from kurir.api.export import routes as export
 from kurir.api.groups import routes as groups
+from kurir.api.legacy.paths import words_of
 from kurir.api.live import event_routes as live_events
 from kurir.api.live import routes as live
 from kurir.api.live import websocket_protocol
@@ -26,7 +27,7 @@ from kurir.api.messages import routes as messages
 from kurir.api.messages import send
 from kurir.api.nodes import routes as nodes
 from kurir.api.observed import Observed
-from kurir.api.problems import answer
+from kurir.api.problems import answering
 from kurir.api.services import Services, open_services
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants import routes as tenants
@@ -81,7 +82,7 @@ def create_app(services: Services, health: Health) -> Litestar:
             "operator": Provide(provide_operator, sync_to_thread=False),
             **{name: _provide(one) for name, one in provided.items()},
         },
-        exception_handlers={Exception: answer},
+        exception_handlers={Exception: answering(words_of)},
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=None,  # documents.openapi makes the document, of a table of these routes
         logging_config=None,  # runtime.logs has set up logging
@@ -103,7 +104,7 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
     life.on_stop("bus", bus.close)
     life.health.ready_when("nats", lambda: bus.connected)
     services = await open_services(life, settings, bus)
-    app = Observed(create_app(services, life.health), life.metrics)
+    app = Observed(create_app(services, life.health), life.metrics, words_of)
     server = HttpServer(
         app,
         settings.api_host,

@@ -60,7 +60,9 @@ class Authenticator:
 
         Returns at once for a known key, and does nothing while the server cannot be asked.
         """
-        digest = _digest(headers)
+        await self._learn(_digest(headers))
+
+    async def _learn(self, digest: str | None) -> None:
         if not digest or self._keys.get(digest) is not None or self._unknown.get(digest, 0.0) > time.monotonic():
             return
         try:
@@ -83,6 +85,27 @@ class Authenticator:
         """
         return self._caller(*self._key(headers))
 
+    async def tenant_of_key(self, key: str | None, *, is_signed: bool = False) -> Caller:
+        """The tenant of a key, however it was given. `is_signed`: who asks has checked, or checks, a signature made
+        with the key's secret. Raises Problem as `tenant` does."""
+        if not key:
+            raise Problem("MISSING_API_KEY")
+        digest = secrets.api_key_digest(key) if len(key) <= _MAX_KEY_LENGTH else ""
+        await self._learn(digest)
+        known = self._keys.get(digest)
+        if known is None:
+            raise Problem("INVALID_API_KEY")
+        return self._caller(known, digest, is_signed=is_signed)
+
+    def active_tenant(self, tenant_id: str) -> Tenant:
+        """Raises Problem TENANT_NOT_FOUND, or FORBIDDEN for an inactive one."""
+        tenant = self._tenants.get(tenant_id)
+        if tenant is None:
+            raise Problem("TENANT_NOT_FOUND")
+        if not tenant.active:
+            raise Problem("FORBIDDEN", "This tenant is not active.")
+        return tenant
+
     def tenant_of_digest(self, digest: str) -> Caller:
         """The tenant of a key by its digest, for who has proven it before. Raises Problem as `tenant` does."""
         key = self._keys.get(digest)
@@ -90,9 +113,11 @@ class Authenticator:
             raise Problem("INVALID_API_KEY")
         return self._caller(key, digest)
 
-    def _caller(self, key: ApiKey, digest: str) -> Caller:
+    def _caller(self, key: ApiKey, digest: str, *, is_signed: bool = False) -> Caller:
         if key.tenant is None:
             raise Problem("FORBIDDEN", "This is an operator's key; it acts for no tenant.")
+        if key.sealed_secret is not None and not is_signed:
+            raise Problem("FORBIDDEN", "This key is good for signed requests alone.")
         tenant = self._tenants.get(key.tenant)
         if tenant is None:  # deleted, and its keys a moment later
             raise Problem("INVALID_API_KEY")
@@ -110,7 +135,7 @@ class Authenticator:
     def anyone(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | Operator:
         """Whoever a request's raw headers speak for. Raises Problem as `tenant` does."""
         key, digest = self._key(headers)
-        return Operator(key, digest) if key.role == "operator" else self.tenant(headers)
+        return Operator(key, digest) if key.role == "operator" else self._caller(key, digest)
 
     def _key(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[ApiKey, str]:
         digest = _digest(headers)

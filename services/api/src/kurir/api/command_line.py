@@ -13,6 +13,7 @@ from kurir.api.settings import ApiSettings
 from kurir.runtime import logs
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import MasterKeyRefused
 from kurir.runtime.settings import SettingsRefused, load
 
 CONNECT_TIMEOUT_S = 10.0
@@ -26,7 +27,7 @@ def run(work: Callable[[Bus], Awaitable[T]]) -> T:
     """Do `work` over the bus that the environment names; what goes wrong becomes one sentence and exit code 1."""
     try:
         return asyncio.run(_connected(work))
-    except (Problem, SettingsRefused) as refused:
+    except (Problem, SettingsRefused, MasterKeyRefused) as refused:
         raise click.ClickException(str(refused)) from None
     except TimeoutError as error:
         raise click.ClickException(

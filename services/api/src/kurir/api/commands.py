@@ -1,18 +1,23 @@
 """`kurir tenant` and `kurir key`: customers and keys from the command line, written where the api reads them."""
 
+import sys
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import click
+import msgspec
 
 from kurir.api.changes import Changes
 from kurir.api.command_line import ACTOR, run, started
+from kurir.api.settings import ApiSettings
 from kurir.api.tenants.schemas import NewTenant
 from kurir.api.tenants.service import Tenants
-from kurir.contracts.records import ApiKey, Device, Endpoint, Tenant
+from kurir.contracts.records import ApiKey, Device, Dialect, DialectOptions, Endpoint, Tenant
 from kurir.runtime.broker import Bus
 from kurir.runtime.clock import SystemClock
 from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import MasterKey
+from kurir.runtime.settings import load
 
 T = TypeVar("T")
 
@@ -70,6 +75,58 @@ def create_key(tenant_id: str | None, operator: bool, name: str, device: str | N
     click.echo(api_key)
 
 
+@key.command("import")
+@click.option("--tenant", "tenant_id", required=True, help="The tenant that the keys act for.")
+@click.option("--name", default="imported", show_default=True)
+@click.option("--device", help="Bind the keys to one device of the tenant, by its id or code.")
+@click.option("--dialect", type=click.Choice(get_args(Dialect)), help="Whose API answers where several have a path.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="How that API behaves for the keys.")
+def import_keys(
+    tenant_id: str, name: str, device: str | None, dialect: Dialect | None, options: tuple[str, ...]
+) -> None:
+    """Take over keys of another gateway, so that its clients keep them: read from standard input, one on a line.
+
+    A line is a key, or a key and the secret that its requests are signed with, with a space between.
+    """
+    chosen = _options(options)
+    lines = [line.split() for line in sys.stdin if line.strip()]
+    if not lines or any(len(line) > 2 for line in lines):
+        raise click.UsageError("Give one key on each line of standard input, or a key and its secret.")
+
+    async def take(tenants: Tenants) -> list[ApiKey]:
+        taken = []
+        for line in lines:
+            record, _ = await tenants.create_key(
+                ACTOR,
+                tenant_id,
+                name,
+                device=device,
+                dialect=dialect,
+                options=chosen,
+                api_key=line[0],
+                secret=line[1] if len(line) == 2 else None,
+            )
+            taken.append(record)
+        return taken
+
+    for record in _run(take):
+        click.echo(f"{record.id}\t{record.name}\t…{record.hint}")
+
+
+def _options(given: tuple[str, ...]) -> DialectOptions:
+    fields: dict[str, object] = {}
+    for one in given:
+        name, _, value = one.partition("=")
+        fields[name] = tuple(value.split(",")) if name == "networks" else value
+    known = DialectOptions.__struct_fields__
+    if unknown := fields.keys() - set(known):
+        raise click.UsageError(f"There is no option {', '.join(sorted(unknown))}, but {', '.join(known)}.")
+    try:
+        return msgspec.convert(fields, DialectOptions, strict=False)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error)) from None
+
+
 @key.command("list")
 @click.option("--tenant", "tenant_id")
 @click.option("--operator", is_flag=True)
@@ -95,6 +152,14 @@ def revoke_key(key_id: str, tenant_id: str | None, operator: bool) -> None:
     click.echo(f"{key_id} revoked", err=True)
 
 
+def _master_key() -> MasterKey | None:
+    """The master key, where there is one: only keys with a secret need it."""
+    settings = load(ApiSettings)
+    if settings.master_key is None and settings.master_key_file is None:
+        return None
+    return MasterKey.load(settings)
+
+
 def _run(work: Callable[[Tenants], Awaitable[T]]) -> T:
     async def over(bus: Bus) -> T:
         clock = SystemClock()
@@ -105,6 +170,6 @@ def _run(work: Callable[[Tenants], Awaitable[T]]) -> T:
             Registry(bus, "endpoints", Endpoint),
         )
         async with started(*registries):
-            return await work(Tenants(clock, Changes(bus, clock), *registries))
+            return await work(Tenants(clock, Changes(bus, clock), *registries, master_key=_master_key()))
 
     return run(over)

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from kurir.api.problems import answer_cut_off
+from kurir.api.problems import WordsOf, answer_cut_off
 from kurir.runtime import logs, tracing
 from kurir.runtime.metrics import Metrics
 
@@ -27,8 +27,9 @@ _numbers = itertools.count(1)
 class Observed:
     """An ASGI application around `app`. A caller's own `X-Request-Id` is kept, and answered in any case."""
 
-    def __init__(self, app: Any, metrics: Metrics) -> None:
+    def __init__(self, app: Any, metrics: Metrics, words_of: WordsOf) -> None:
         self._app = app
+        self._words_of = words_of
         self._durations = metrics.histogram(
             "kurir_http_request_duration_seconds",
             "Time from a request's head to the end of its answer",
@@ -60,7 +61,7 @@ class Observed:
                 except asyncio.CancelledError:  # the server ends, and waits no longer
                     if has_begun:
                         raise
-                    await answer_cut_off(scope, receive, observe)
+                    await answer_cut_off(self._words_of, scope, receive, observe)
                 span.set("http.response.status_code", status)
         finally:
             structlog.contextvars.reset_contextvars(**tokens)

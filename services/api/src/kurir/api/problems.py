@@ -17,6 +17,7 @@ from litestar.exceptions import (
     SerializationException,
     ValidationException,
 )
+from litestar.types import Scope
 from msgspec import Struct
 
 from kurir.api.choices import choices
@@ -57,6 +58,16 @@ class Problem(Exception):
         self.reason = reason
         self.detail = detail
         super().__init__(self.message)
+
+
+class Told(Exception):
+    """An answer that is finished, in the words of the API that was asked. `body` is what JSON is made of."""
+
+    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        self.status = status
+        self.body = body
+        self.headers = dict(headers or {})
+        super().__init__(f"{status} {body}")
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,15 +165,15 @@ def _litestar_validation(error: ValidationException) -> Problem:
     return Problem("VALIDATION_ERROR", error.detail, field=field_of(error.detail))
 
 
-Answer = Callable[[Problem], Response[Any]]
+Words = Callable[[Problem, Scope], Response[Any]]
+"""How an API tells a problem. The scope is for what its answer repeats of the request, e.g. method and path."""
+
+WordsOf = Callable[[str], Words]
+"""The words of the API that answers at a path."""
 
 
-def native_answer(problem: Problem) -> Response[ErrorBody]:
+def native_answer(problem: Problem, _: Scope) -> Response[Any]:
     return Response(body_of(problem), status_code=problem.status, headers=problem.headers)
-
-
-DIALECT_OF_PREFIX: tuple[tuple[str, Answer], ...] = (("/", native_answer),)
-"""In whose words an error at a path is told, the longest matching prefix first. Every API mounted has a row here."""
 
 
 def _choices_of_handler(request: Request[Any, Any, Any], error: msgspec.ValidationError) -> list[str]:
@@ -171,21 +182,23 @@ def _choices_of_handler(request: Request[Any, Any, Any], error: msgspec.Validati
     return choices(error, msgspec.defstruct("Taken", [(name, one.annotation) for name, one in parameters.items()]))
 
 
-def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    """The one exception handler of the application."""
-    problem = problem_of(error)
-    if isinstance(error, ValidationException) and isinstance(error.__cause__, msgspec.ValidationError):
-        problem.message = _allowing(problem.message, _choices_of_handler(request, error.__cause__))
-    return _in_words_of(request.scope["path"], problem)
+def answering(words_of: WordsOf) -> Callable[[Request[Any, Any, Any], Exception], Response[Any]]:
+    """The one exception handler of an application whose paths `words_of` knows."""
+
+    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+        if isinstance(error, Told):
+            return Response(error.body, status_code=error.status, headers=error.headers)
+        problem = problem_of(error)
+        if isinstance(error, ValidationException) and isinstance(error.__cause__, msgspec.ValidationError):
+            problem.message = _allowing(problem.message, _choices_of_handler(request, error.__cause__))
+        return words_of(request.scope["path"])(problem, request.scope)
+
+    return answer
 
 
-async def answer_cut_off(scope: Any, receive: Any, send: Any) -> None:
+async def answer_cut_off(words_of: WordsOf, scope: Any, receive: Any, send: Any) -> None:
     """Tell that the service ends before the request was carried out, which would have taken longer."""
     code: ErrorCode = "NO_ANSWER" if scope["method"] in ("GET", "HEAD") else "OUTCOME_UNKNOWN"
     problem = Problem(code, headers={"Retry-After": str(UNAVAILABLE_RETRY_AFTER_S)})
-    response = _in_words_of(scope["path"], problem)
+    response = words_of(scope["path"])(problem, scope)
     await response.to_asgi_response(None, Request(scope))(scope, receive, send)
-
-
-def _in_words_of(path: str, problem: Problem) -> Response[Any]:
-    return next(tell for prefix, tell in DIALECT_OF_PREFIX if path.startswith(prefix))(problem)

@@ -6,12 +6,15 @@ from kurir.api.auth import Authenticator
 from kurir.api.changes import Changes
 from kurir.api.chats.service import Chats
 from kurir.api.contacts.service import Contacts
+from kurir.api.devices.codes import DeviceCodes
 from kurir.api.devices.proxies import Proxies
 from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
 from kurir.api.export.service import Exports
 from kurir.api.groups.service import Groups
 from kurir.api.idempotency import IdempotencyKeys
+from kurir.api.legacy.access import Access
+from kurir.api.legacy.sending import Sender
 from kurir.api.live.feed import DeviceFeed
 from kurir.api.live.following import LiveEvents
 from kurir.api.live.tickets import Tickets
@@ -46,6 +49,7 @@ from kurir.runtime.broker import Bus
 from kurir.runtime.egress import Egress, EgressPolicy
 from kurir.runtime.mongo import Mongo
 from kurir.runtime.objects import ObjectStore
+from kurir.runtime.outcomes import Outcomes
 from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey
 from kurir.runtime.service import Lifetime
@@ -71,6 +75,8 @@ class Services(Struct, frozen=True):
     groups: Groups
     contacts: Contacts
     chats: Chats
+    access: Access
+    sender: Sender
 
 
 async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Services:
@@ -110,6 +116,9 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     live = LiveEvents(bus, settings.public_url)
     life.metrics.gauge_from("kurir_live_followers", "Who follows events live", lambda: float(live.followers))
     authenticator = Authenticator(keys, tenants)
+    outcomes = Outcomes(bus)
+    await outcomes.start()
+    life.on_stop("outcomes", outcomes.stop)
 
     dispatch = Dispatch(bus, life.clock)
     changes = Changes(bus, life.clock)
@@ -117,28 +126,38 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     idempotency = IdempotencyKeys(bus, life.clock)
     proxies = Proxies(master_key, media_guard)
     device_service = Devices(
-        questions, life.clock, dispatch, changes, devices, sessions, proxies, settings.default_engine
+        questions,
+        life.clock,
+        dispatch,
+        changes,
+        devices,
+        sessions,
+        proxies,
+        DeviceCodes(bus, devices),
+        settings.default_engine,
     )
+    messages = Messages(
+        life.clock,
+        device_service,
+        dispatch,
+        SendLimit(bus),
+        idempotency,
+        MessageHistory(mongo),
+        JustReceived(bus, life.clock),
+    )
+    media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
     webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
     return Services(
         authenticator=authenticator,
         devices=device_service,
-        messages=Messages(
-            life.clock,
-            device_service,
-            dispatch,
-            SendLimit(bus),
-            idempotency,
-            MessageHistory(mongo),
-            JustReceived(bus, life.clock),
-        ),
+        messages=messages,
         webhooks=webhooks,
         replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, replay_progress),
         attempts=WebhookAttempts(mongo, webhooks),
         trials=WebhookTrials(bus, webhooks),
         nodes=Nodes(life.clock, changes, nodes, shards, leases),
-        tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints),
-        media=MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress),
+        tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints, master_key),
+        media=media,
         feed=feed,
         live=live,
         exports=Exports(bus, mongo, life.clock),
@@ -146,4 +165,6 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         groups=Groups(device_service, questions, idempotency),
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),
+        access=Access(authenticator, device_service, settings.anonymous),
+        sender=Sender(device_service, messages, media, outcomes),
     )

@@ -21,6 +21,20 @@ class ApiSettings(RuntimeSettings):
     egress_proxy: str = ""  # http://user:password@host:port, for media; it then has to guard the addresses
     egress_ca_file: str | None = None  # PEM, instead of the public certificate authorities
 
+    anonymous_device: str = ""  # <tenant>/<device>: for it requests without a key act, where another API allows that
+
+    @field_validator("anonymous_device")
+    @classmethod
+    def _names_a_device(cls, text: str) -> str:
+        if text and not all(text.partition("/")[::2]):
+            raise ValueError("give <tenant>/<device id or code>")
+        return text
+
+    @property
+    def anonymous(self) -> tuple[str, str] | None:
+        tenant, _, device = self.anonymous_device.partition("/")
+        return (tenant, device) if device else None
+
     @field_validator("egress_allow")
     @classmethod
     def _readable(cls, text: str) -> str:

@@ -11,6 +11,9 @@ from kurir.contracts.states import SENTENCES
 from kurir.dialects.device_gateway.events import device_status_word
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
+Code = Annotated[
+    str, Meta(min_length=1, max_length=100, pattern=r"^[^\s/\x00-\x1f]([^/\x00-\x1f]*[^\s/\x00-\x1f])?(?![\s\S])")
+]
 Proxy = Annotated[str, Meta(min_length=1, max_length=500)]
 PerMinute = Annotated[int, Meta(ge=1, le=1_000_000)]
 UndeliveredAfter = Annotated[int, Meta(ge=60, le=86_400)]
@@ -19,9 +22,11 @@ UndeliveredAfter = Annotated[int, Meta(ge=60, le=86_400)]
 class NewDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`engine` is `neonize` (WhatsApp) or `sandbox` (a device with no phone, for tests). A message that no phone has
     confirmed after `undeliveredAfter` seconds is reported UNDELIVERED; null reports nothing. `proxy` is how the device
-    reaches WhatsApp: `http://user:password@host:port` or `socks5://…`; absent, as all others do."""
+    reaches WhatsApp: `http://user:password@host:port` or `socks5://…`; absent, as all others do. `code` is what clients
+    of other gateways' APIs call the device, e.g. their instance name; no other of your devices has it."""
 
     name: Name = "Device"
+    code: Code | None = None
     engine: Engine | None = None
     rate_per_minute: PerMinute | None = None
     pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] = 30
@@ -31,9 +36,11 @@ class NewDevice(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknow
 
 class DeviceChange(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What is absent stays; `ratePerMinute: null` goes back to the tenant's, `undeliveredAfter: null` turns it off,
-    `proxy: null` takes the device's own proxy away. Another proxy connects the device anew."""
+    `proxy: null` takes the device's own proxy away. Another proxy connects the device anew. `code: null` leaves the
+    device with its id alone."""
 
     name: Name | UnsetType = UNSET
+    code: Code | UnsetType | None = UNSET
     rate_per_minute: PerMinute | UnsetType | None = UNSET
     pace_per_minute: Annotated[int, Meta(ge=0, le=1_000_000)] | UnsetType = UNSET
     undelivered_after_s: UndeliveredAfter | UnsetType | None = field(name="undeliveredAfter", default=UNSET)
@@ -65,6 +72,7 @@ class DeviceView(Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: datetime
     updated_at: datetime
     engine: Engine
+    code: str | None = None
     reason: str | None = None
     reason_message: str | None = None
     pairing_code: str | None = None
@@ -110,6 +118,7 @@ def view_of(device: Device, session: Session | None) -> DeviceView:
         created_at=device.created_at,
         updated_at=device.updated_at,
         engine=device.engine,
+        code=device.code,
         reason=session.reason if session else None,
         reason_message=SENTENCES[session.reason] if session and session.reason else None,
         pairing_code=session.pairing_code if session else None,

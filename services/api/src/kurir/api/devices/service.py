@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kurir.api.auth import Caller
 from kurir.api.changes import Changes
+from kurir.api.devices.codes import DeviceCodes
 from kurir.api.devices.proxies import Proxies
 from kurir.api.devices.schemas import DeviceChange, NewDevice
 from kurir.api.dispatch import Dispatch
@@ -31,6 +32,7 @@ class Devices:
         devices: Registry[Device],
         sessions: Registry[Session],
         proxies: Proxies,
+        codes: DeviceCodes,
         default_engine: Engine,
     ) -> None:
         self._questions = questions
@@ -41,6 +43,7 @@ class Devices:
         self._sessions = sessions
         self._proxies = proxies
         self._default_engine = default_engine
+        self._codes = codes
 
     def get(self, caller: Caller, device_id: str) -> Device:
         """The caller's device. Raises Problem DEVICE_NOT_FOUND, for another tenant's too."""
@@ -48,6 +51,10 @@ class Devices:
         if device is None or caller.key.device not in (None, device_id):
             raise Problem("DEVICE_NOT_FOUND")
         return device
+
+    def by_code(self, caller: Caller, code: str) -> Device:
+        """The caller's device of this code, or else of this id. Raises Problem as `get` does."""
+        return self.get(caller, self._codes.device_id(caller.tenant.id, code) or code)
 
     def all(self, caller: Caller) -> list[Device]:
         """The caller's devices, oldest first."""
@@ -59,7 +66,8 @@ class Devices:
         return self._sessions.get(f"{device.tenant}.{device.id}")
 
     async def create(self, caller: Caller, new: NewDevice) -> Device:
-        """Raises Problem: LIMIT_REACHED, FORBIDDEN for a key that is bound to one device, or about the proxy."""
+        """Raises Problem: LIMIT_REACHED, FORBIDDEN for a key that is bound to one device, CONFLICT for a code that
+        another device has, or about the proxy."""
         if caller.key.device is not None:
             raise Problem("FORBIDDEN", "This key is bound to one device.")
         if len(self._devices.items(caller.tenant.id)) >= caller.tenant.max_devices:
@@ -70,6 +78,7 @@ class Devices:
             id=device_id,
             tenant=caller.tenant.id,
             name=new.name,
+            code=new.code,
             engine=new.engine or self._default_engine,
             created_at=now,
             updated_at=now,
@@ -78,16 +87,23 @@ class Devices:
             undelivered_after_s=new.undelivered_after_s,
             proxy=await self._proxies.sealed(caller.tenant.id, device_id, new.proxy) if new.proxy else None,
         )
+        if new.code is not None:
+            await self._codes.claim(caller.tenant.id, new.code)
         await self._devices.create(key_of(device.tenant, device.id), device)
         await self._tell(caller, "device.created", device, name=device.name, engine=device.engine)
         return device
 
     async def change(self, caller: Caller, device_id: str, change: DeviceChange) -> Device:
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
+        former_code = self.get(caller, device_id).code
+        if isinstance(change.code, str) and change.code != former_code:
+            await self._codes.claim(caller.tenant.id, change.code)
         if isinstance(change.proxy, str):
             former = self.get(caller, device_id).proxy
             given["proxy"] = await self._proxies.sealed(caller.tenant.id, device_id, change.proxy, former)
         device = await self._write(caller, device_id, lambda known: replace(known, **given))
+        if former_code is not None and device.code != former_code:
+            await self._codes.release(caller.tenant.id, former_code)
         await self._tell(caller, "device.changed", device, fields=",".join(given))
         return device
 
@@ -95,6 +111,8 @@ class Devices:
         """Forget the device; its owner then ends the session and unlinks it."""
         device = self.get(caller, device_id)
         await self._devices.delete(key_of(device.tenant, device.id))
+        if device.code is not None:
+            await self._codes.release(device.tenant, device.code)
         await self._tell(caller, "device.deleted", device, name=device.name)
 
     async def connect(self, caller: Caller, device_id: str, phone_number: str | None) -> Device:

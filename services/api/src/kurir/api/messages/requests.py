@@ -133,6 +133,12 @@ class SendReaction(SendRequest, frozen=True, kw_only=True, rename="camel", forbi
     participant: Jid | None = None
 
 
+class SendContent(SendRequest, frozen=True, kw_only=True, rename="camel"):
+    """A content that is ready as it is: what requests in other APIs' words become."""
+
+    content: Content
+
+
 class EditMessage(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """What the message says from now on."""
 
@@ -155,6 +161,8 @@ class SendRevoke(SendRequest, frozen=True, kw_only=True, rename="camel"):
 def content_of(request: SendRequest, to: str, country: str) -> Content:
     """The content of a message without a file, to the JID `to`. Raises Problem naming the field."""
     match request:
+        case SendContent():
+            return request.content
         case SendText():
             return Text(text=request.text, link_preview=request.link_preview, preview=_preview(request))
         case SendLocation():

@@ -5,18 +5,17 @@ The framework's own reading of parameters would cost half as much again; the Ope
 from the table below.
 """
 
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import get_args
 
 import msgspec
 from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
-from litestar.types import Receive, ReceiveMessage, Scope, Send
+from litestar.types import Receive, Scope, Send
 from msgspec import Struct
 
 from kurir.api.auth import Authenticator, Caller
-from kurir.api.media.form import Form, read_form
+from kurir.api.media.form import Form, body_chunks, forgotten_on_failure, header_of, read_form
 from kurir.api.media.kinds import MAX_BYTES
 from kurir.api.media.service import MediaStore, StoredFile
 from kurir.api.messages.requests import (
@@ -72,8 +71,8 @@ def _handler(parts: Parts, request_type: type[SendRequest]) -> Callable[[Scope, 
             raise Problem("METHOD_NOT_ALLOWED", headers={"Allow": "POST"})
         await parts.authenticator.learn(scope["headers"])
         caller = parts.authenticator.tenant(scope["headers"])
-        key = _header(scope, b"idempotency-key")
-        content_type = _header(scope, b"content-type") or ""
+        key = header_of(scope, b"idempotency-key")
+        content_type = header_of(scope, b"content-type") or ""
         if request_type is SendMedia and content_type.startswith("multipart/form-data"):
             await _send_form(parts, caller, key, content_type, scope, receive, send)
             return
@@ -111,8 +110,8 @@ async def _send_form(
         return await parts.media.keep(tenant, data, kind=known, file_name=name, field="file")
 
     form: Form[StoredFile] = Form()
-    async with _forgotten_on_failure(parts.media, form):
-        await read_form(form, content_type, _chunks(scope, receive, MAX_FORM_BYTES), take_file)
+    async with forgotten_on_failure(parts.media, form):
+        await read_form(form, content_type, body_chunks(scope, receive, MAX_FORM_BYTES), take_file)
         try:
             request = send_media_from_form(form.fields)
         except msgspec.ValidationError as error:
@@ -157,46 +156,14 @@ class _Fetched:
         return file.as_kind(kind, name, field="url")
 
 
-@contextlib.asynccontextmanager
-async def _forgotten_on_failure(media: MediaStore, form: Form[StoredFile]) -> AsyncIterator[None]:
-    try:
-        yield
-    except BaseException:
-        if form.file is not None:
-            await media.forget(form.file)
-        raise
-
-
 async def _body(scope: Scope, receive: Receive) -> bytes:
     first = await receive()
     if first["type"] == "http.request" and not first.get("more_body"):  # nearly always
         if len(body := first["body"]) > MAX_JSON_BYTES:
             raise Problem("PAYLOAD_TOO_LARGE")
         return bytes(body)
-    pieces = [piece async for piece in _chunks(scope, receive, MAX_JSON_BYTES, first)]
+    pieces = [piece async for piece in body_chunks(scope, receive, MAX_JSON_BYTES, first)]
     return b"".join(pieces)
-
-
-async def _chunks(
-    scope: Scope, receive: Receive, max_bytes: int, first: ReceiveMessage | None = None
-) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises Problem when there is, or is announced, more than `max_bytes`."""
-    announced = _header(scope, b"content-length")
-    if announced is not None and announced.isdecimal() and int(announced) > max_bytes:
-        raise Problem("PAYLOAD_TOO_LARGE")
-    received = 0
-    more = True
-    while more:
-        message = first or await receive()
-        first = None
-        if message["type"] != "http.request":
-            raise Problem("VALIDATION_ERROR", "The request ended before it was complete.")
-        received += len(message["body"])
-        if received > max_bytes:
-            raise Problem("PAYLOAD_TOO_LARGE")
-        more = message.get("more_body", False)
-        if message["body"]:
-            yield message["body"]
 
 
 async def _answer(send: Send, accepted: Accepted, headers: dict[str, str]) -> None:
@@ -205,10 +172,3 @@ async def _answer(send: Send, accepted: Accepted, headers: dict[str, str]) -> No
     raw += [_JSON, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": raw})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    for given, value in scope["headers"]:
-        if given == name:
-            return value.decode("latin-1")
-    return None

@@ -60,9 +60,18 @@ class Accepted(Struct, frozen=True, kw_only=True, rename="camel"):
     send_at: datetime | UnsetType = UNSET
 
 
+class Taken(Struct, frozen=True):
+    """What `accept` did. `headers` tell the device's limit; `is_repeat`: it had been accepted before."""
+
+    accepted: Accepted
+    headers: dict[str, str]
+    is_repeat: bool
+
+
 class Order(Struct, frozen=True):
     """A request that was found valid. `content` is None while the file of a SendMedia is not stored; `expires_at` goes
-    before the request's own `expires_in`."""
+    before the request's own `expires_in`. `outcomes` is before its id the subject on which somebody waits for what
+    becomes of it."""
 
     caller: Caller
     device: Device
@@ -72,6 +81,7 @@ class Order(Struct, frozen=True):
     quote: Quote | None = None
     mentions: tuple[str, ...] = ()
     expires_at: datetime | None = None
+    outcomes: str | None = None
 
 
 class MediaSource(Protocol):
@@ -102,7 +112,7 @@ class Messages:
         self._history = history
         self._just_received = just_received
 
-    def check(self, caller: Caller, request: SendRequest) -> Order:
+    def check(self, caller: Caller, request: SendRequest, *, outcomes: str | None = None) -> Order:
         """Whether the caller may send this. Raises Problem naming the field."""
         device = self._ready(caller, request.device_id)
         country = caller.tenant.country
@@ -112,7 +122,7 @@ class Messages:
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
             raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
         content = None if isinstance(request, SendMedia) else content_of(request, to, country)
-        return Order(caller, device, to, request, content, quote, mentions)
+        return Order(caller, device, to, request, content, quote, mentions, outcomes=outcomes)
 
     async def edit(self, caller: Caller, message_id: str, text: str, idempotency_key: str | None) -> Order:
         """Another text for a message that was sent. Raises Problem as `changeable.to_edit` and `check` do, and
@@ -140,36 +150,45 @@ class Messages:
     async def take(
         self, order: Order, idempotency_key: str | None, media: MediaSource | None = None
     ) -> tuple[Accepted, dict[str, str]]:
-        """Count the message against the device's limit and accept it; the answer and its headers.
+        """`accept`, for those who need no more than the answer and its headers."""
+        taken = await self.accept(order, idempotency_key, media)
+        return taken.accepted, taken.headers
 
-        Raises Problem, with these headers once it was counted.
+    async def accept(self, order: Order, idempotency_key: str | None, media: MediaSource | None = None) -> Taken:
+        """Count the message against the device's limit and accept it.
+
+        Raises Problem, with the limit's headers once it was counted.
         """
         headers = await self._limit.hit(order.caller.tenant, order.device)
         try:
-            return await self._accept(order, idempotency_key, media), headers
+            accepted, is_repeat = await self._accept(order, idempotency_key, media)
+            return Taken(accepted, headers, is_repeat)
         except Exception as error:
             problem = problem_of(error)
             problem.headers = headers | problem.headers
             raise problem from error
 
-    async def _accept(self, order: Order, idempotency_key: str | None, media: MediaSource | None) -> Accepted:
-        """Store the message's command; `media` is asked for the file of a SendMedia when it is needed.
+    async def _accept(
+        self, order: Order, idempotency_key: str | None, media: MediaSource | None
+    ) -> tuple[Accepted, bool]:
+        """Store the message's command, and whether it was before; `media` is asked for the file of a SendMedia when it
+        is needed.
 
         What was accepted under the same idempotency key before is not sent again. Raises Problem, BacklogFull or
         another PublishError: then nothing was accepted, except that after an unknown outcome it may have been (the
         same idempotency key makes a repeat safe).
         """
         if idempotency_key is None:
-            return await self._submit(order, ids.uuid7(), self._clock.now(), media)
+            return await self._submit(order, ids.uuid7(), self._clock.now(), media), False
         remembered = await self._idempotency.remember(
             order.caller.tenant.id, idempotency_key, _digest(order.request, media.digest if media else "")
         )
         record = remembered.record
         if record.accepted:
-            return _accepted(order, record.message_id, record.at)
+            return _accepted(order, record.message_id, record.at), True
         accepted = await self._submit(order, record.message_id, record.at, media)
         await self._idempotency.accepted(remembered)
-        return accepted
+        return accepted, False
 
     async def show(self, caller: Caller, message_id: str) -> MessageView:
         """Raises Problem MESSAGE_NOT_FOUND, for another tenant's too, or MongoError."""
@@ -257,6 +276,7 @@ class Messages:
             expires_at=order.expires_at or _expiry(request, accepted_at),
             on_unknown=order.caller.tenant.on_unknown,
             typing_ms=request.typing_ms,
+            reply_to=f"{order.outcomes}.{message_id}" if order.outcomes is not None else None,
         )
         await self._dispatch.submit(message, send_at=request.send_at)
         return _accepted(order, message_id, accepted_at)

@@ -7,13 +7,18 @@ from kurir.api.changes import Changes
 from kurir.api.problems import Problem
 from kurir.api.tenants.schemas import NewTenant, TenantChange
 from kurir.contracts import ids
-from kurir.contracts.records import ApiKey, Device, Endpoint, Tenant
+from kurir.contracts.records import ApiKey, Device, Dialect, DialectOptions, Endpoint, Tenant
 from kurir.runtime import secrets
 from kurir.runtime.clock import Clock
 from kurir.runtime.registry import KeyExists, KeyMissing, Registry, RevisionConflict, key_of
+from kurir.runtime.secrets import MasterKey, MasterKeyRefused, key_secret_context
 
 OPERATORS = "operators"
 """Whose audit log tells of operators' keys. No tenant has this id."""
+
+MIN_KEY_LENGTH = 16  # of a key made elsewhere: shorter ones can be guessed
+MAX_KEY_LENGTH = 512
+NO_OPTIONS = DialectOptions()
 
 Actor = ApiKey | str
 
@@ -27,13 +32,16 @@ class Tenants:
         keys: Registry[ApiKey],
         devices: Registry[Device],
         endpoints: Registry[Endpoint],
+        master_key: MasterKey | None = None,
     ) -> None:
+        """`master_key` is for keys that have a secret."""
         self._clock = clock
         self._changes = changes
         self._tenants = tenants
         self._keys = keys
         self._devices = devices
         self._endpoints = endpoints
+        self._master_key = master_key
 
     def get(self, tenant_id: str) -> Tenant:
         """Raises Problem TENANT_NOT_FOUND."""
@@ -101,31 +109,64 @@ class Tenants:
         return sorted(found, key=lambda key: key.created_at)
 
     async def create_key(
-        self, actor: Actor, tenant_id: str | None, name: str, *, device: str | None = None
+        self,
+        actor: Actor,
+        tenant_id: str | None,
+        name: str,
+        *,
+        device: str | None = None,
+        dialect: Dialect | None = None,
+        options: DialectOptions = NO_OPTIONS,
+        secret: str | None = None,
+        api_key: str | None = None,
     ) -> tuple[ApiKey, str]:
         """A key and its record; the key itself is kept nowhere. `tenant_id` None makes an operator's key.
 
-        Raises Problem TENANT_NOT_FOUND or DEVICE_NOT_FOUND.
+        With `secret` the key is good for requests signed with it alone. `api_key` is a key that its clients have
+        already, of any form of MIN_KEY_LENGTH to MAX_KEY_LENGTH characters. `device` is an id or a code.
+
+        Raises Problem TENANT_NOT_FOUND, DEVICE_NOT_FOUND, VALIDATION_ERROR, or CONFLICT for a key that is known.
         """
+        if api_key is not None and not MIN_KEY_LENGTH <= len(api_key) <= MAX_KEY_LENGTH:
+            raise Problem(
+                "VALIDATION_ERROR", f"A key has {MIN_KEY_LENGTH} to {MAX_KEY_LENGTH} characters.", field="key"
+            )
         if tenant_id is not None:
             self.get(tenant_id)
-            if device is not None and self._devices.get(f"{tenant_id}.{device}") is None:
-                raise Problem("DEVICE_NOT_FOUND", field="deviceId")
-        api_key = secrets.new_api_key()
+            device = self._device_id(tenant_id, device) if device is not None else None
+        api_key = api_key or secrets.new_api_key()
+        identifier = ids.short_id("key_")
         record = ApiKey(
-            id=ids.short_id("key_"),
+            id=identifier,
             role="operator" if tenant_id is None else "tenant",
             name=name,
             hint=api_key[-4:],
             created_at=self._clock.now(),
             tenant=tenant_id,
             device=device,
+            dialect=dialect,
+            options=options,
+            sealed_secret=self._sealed(secret, identifier) if secret is not None else None,
         )
-        await self._keys.create(secrets.api_key_digest(api_key), record)
+        try:
+            await self._keys.create(secrets.api_key_digest(api_key), record)
+        except KeyExists:
+            raise Problem("CONFLICT", "This key is known already.", field="key") from None
         await self._changes.tell(
             tenant_id or OPERATORS, "key.created", actor=actor, target=record.id, device=device, name=name
         )
         return record, api_key
+
+    def _device_id(self, tenant_id: str, device: str) -> str:
+        for _, known in self._devices.items(tenant_id):
+            if device in (known.code, known.id):
+                return known.id
+        raise Problem("DEVICE_NOT_FOUND", field="deviceId")
+
+    def _sealed(self, secret: str, key_id: str) -> str:
+        if self._master_key is None:
+            raise MasterKeyRefused("a key with a secret needs the master key (KURIR_MASTER_KEY)")
+        return self._master_key.seal(secret, key_secret_context(key_id))
 
     async def rotate_key(self, key: ApiKey, digest: str) -> str:
         """A new key in place of the one with this digest, which ends at once. Raises PublishError.
