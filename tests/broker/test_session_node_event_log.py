@@ -4,11 +4,12 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from kurir.contracts.events import ConnectionUpdate, MessageSending
+from kurir.contracts.events import ConnectionUpdate, Event, MessageSending
 from kurir.runtime.broker import Bus
 from kurir.runtime.metrics import Metrics
 from kurir.session_node.event_log import EventLog
 from kurir.session_node.meters import Tally
+from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import TENANT, Gateway
 
@@ -80,6 +81,28 @@ async def test_what_is_appended_during_an_outage_is_stored_once_and_in_order_aft
     said = [event for event in await gateway.events("d1") if isinstance(event, MessageSending)]
     assert [event.message_id for event in said] == ["m0", "m1", "n1", "m2", "n2", "m3", "n3"]
     assert [event.seq for event in said] == list(range(1, 8))
+
+
+async def test_what_has_become_stale_during_an_outage_is_not_stored_after_it(bus: Bus, nats_server: NatsServer) -> None:
+    gateway = await Gateway.open(bus, nats_server.url)
+    log = a_log(bus)
+    await log.append(a_mark("m0"))
+    await nats_server.kill()
+    asked = 0
+
+    def is_stale(fact: Event) -> bool:
+        nonlocal asked
+        asked += 1
+        return isinstance(fact, ConnectionUpdate) and asked > 3  # of the second try on
+
+    appending = [
+        asyncio.create_task(log.append(*facts, is_stale=is_stale))
+        for facts in ((connected(), a_mark("m1")), (connected(),))
+    ]
+    await until("the first has been tried", lambda: asked > 3)
+    await nats_server.restart()
+    assert [len(each) for each in await asyncio.wait_for(asyncio.gather(*appending), 20)] == [1, 0]
+    assert [type(event) for event in await gateway.events("d1")] == [MessageSending, MessageSending]
 
 
 async def test_our_own_repeat_after_a_lost_confirmation_is_not_taken_for_somebody_elses(

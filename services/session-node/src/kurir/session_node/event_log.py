@@ -80,10 +80,12 @@ class EventLog:
         traceparent: str | None = None,
         traceparents: Mapping[str, str | None] = NO_OTHERS,
         only_while: Callable[[], bool] = lambda: True,
+        is_stale: Callable[[Event], bool] = lambda _: False,
     ) -> list[Appended]:
         """Store the events in this order and return where; `seq` and `epoch` are filled in here.
 
-        `traceparents` has those of events, by their ids, that belong to another trace.
+        `traceparents` has those of events, by their ids, that belong to another trace. What `is_stale` is left out,
+        as it is asked before each try: minutes may lie between the first and the one that succeeds.
 
         Waits while the bus is away. Raises PublishRefused for an event that the stream will never take, and NotOwner
         instead of trying (again) when `only_while()` is false.
@@ -92,16 +94,21 @@ class EventLog:
             if self._last_words is None:
                 await self._recovered()
             waiting: deque[Outgoing] = deque()
+            by_id: dict[str, Event] = {}
             for fact in facts:
                 self._seq += 1
                 trace = traceparents.get(fact.id, traceparent)
                 waiting.append(self._outgoing(replace(fact, seq=self._seq, epoch=self._epoch), trace))
+                by_id[fact.id] = fact
             appended: list[Appended] = []
             pause_s = FIRST_PAUSE_S
             is_repeat = False
             while True:
                 if not only_while():
                     raise NotOwner
+                waiting = deque(one for one in waiting if one.msg_id is None or not is_stale(by_id[one.msg_id]))
+                if not waiting:
+                    break
                 for answer in await self._publish(waiting):
                     if not isinstance(answer, PubAck):
                         self._note_failure(answer, len(waiting))

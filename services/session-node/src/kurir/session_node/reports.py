@@ -132,7 +132,7 @@ class Reports:
         if not facts:
             return
         try:
-            await self._log.append(*facts)
+            await self._log.append(*facts, is_stale=self._is_stale)
         except PublishRefused as error:
             log.error("session.event_refused", device=self._device, ids=[fact.id for fact in facts], error=str(error))
 
@@ -147,7 +147,7 @@ class Reports:
                 self._overdue.connected()
             else:
                 self._overdue.disconnected()
-            return [report] if self._is_owner() else []
+            return [report]
         if isinstance(report, ReceiptSeen):
             return await self._receipts(report)
         if not isinstance(report, Received):
@@ -160,6 +160,10 @@ class Reports:
             return [told]
         log.warning("inbound.media_missing", device=self._device, message_id=told.message_id, **missing._asdict())
         return [told, media_failed_event(told, missing)]
+
+    def _is_stale(self, fact: Event) -> bool:
+        """Whether it says how the connection is, of a device that is no longer ours: its new owner tells that."""
+        return isinstance(fact, ConnectionUpdate) and not self._is_owner()
 
     async def _receipts(self, seen: ReceiptSeen) -> list[Event]:
         found: list[Event] = []
