@@ -38,8 +38,10 @@ class IdempotencyKeys:
         self._bus = bus
         self._clock = clock
 
-    async def remember(self, tenant: str, caller_key: str, body_digest: str) -> Remembered:
-        """The message that `caller_key` stands for, new or known.
+    async def remember(
+        self, tenant: str, caller_key: str, body_digest: str, *, message_id: str | None = None
+    ) -> Remembered:
+        """The message that `caller_key` stands for, known, or new with this id (None: any).
 
         Raises Problem IDEMPOTENCY_CONFLICT when the key was used with another body, or PublishError.
         """
@@ -48,14 +50,14 @@ class IdempotencyKeys:
                 "VALIDATION_ERROR", f"Idempotency-Key has 1 to {MAX_KEY_LENGTH} characters.", field="Idempotency-Key"
             )
         key = _key_of(tenant, caller_key)
-        record = Idempotent(message_id=ids.uuid7(), body_digest=body_digest, at=self._clock.now())
+        record = Idempotent(message_id=message_id or ids.uuid7(), body_digest=body_digest, at=self._clock.now())
         try:
             revision = await keyvalue.create(self._bus, BUCKET, key, _encoder.encode(record))
             return Remembered(key, record, revision, is_repeat=False)
         except KeyExists:
             stored = await keyvalue.read(self._bus, BUCKET, key)
         if stored is None or keyvalue.is_marker(stored.headers):  # ran out, or was forgotten, at this very moment
-            return await self.remember(tenant, caller_key, body_digest)
+            return await self.remember(tenant, caller_key, body_digest, message_id=message_id)
         known = _decoder.decode(stored.data)
         if known.body_digest != body_digest:
             raise Problem("IDEMPOTENCY_CONFLICT", field="Idempotency-Key")

@@ -66,11 +66,15 @@ class Sender:
         request_id: str | None = None,
         refuse_offline: bool = False,
         wait_s: float = 0.0,
+        message_id: str | None = None,
+        is_limited: bool = True,
     ) -> Sent:
         """Accept a message and wait up to `wait_s` seconds for its outcome.
 
         `uploaded` is the file of an order whose `file` names neither URL nor data. `request_id` is the caller's
-        idempotency key: a repeat is the same message and is not waited for.
+        idempotency key: a repeat is the same message and is not waited for. `message_id` is the id that the message
+        gets, None for a new one. Without `is_limited` it does not count against the device's messages of the minute,
+        for APIs that have no such limit.
 
         Raises Problem as the native API does: about a field (`to`, `url`, `file`, `mentions[…]`), DEVICE_NOT_CONNECTED
         with `refuse_offline`, BACKLOG_FULL, RATE_LIMIT_EXCEEDED, IDEMPOTENCY_CONFLICT; or PublishError.
@@ -79,7 +83,13 @@ class Sender:
             session = self._devices.session(device)
             if session is None or session.state != "connected":
                 raise not_connected(session)
-        checked = self._messages.check(caller, _request(device, order), outcomes=self._outcomes.prefix)
+        checked = self._messages.check(
+            caller,
+            _request(device, order),
+            outcomes=self._outcomes.prefix,
+            message_id=message_id,
+            is_limited=is_limited,
+        )
         source = self._source(caller.tenant.id, order.file, uploaded) if order.file is not None else None
         taken = await self._messages.accept(checked, request_id, source)
         accepted, headers = taken.accepted, taken.headers

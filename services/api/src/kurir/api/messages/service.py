@@ -71,7 +71,8 @@ class Taken(Struct, frozen=True):
 class Order(Struct, frozen=True):
     """A request that was found valid. `content` is None while the file of a SendMedia is not stored; `expires_at` goes
     before the request's own `expires_in`. `outcomes` is before its id the subject on which somebody waits for what
-    becomes of it."""
+    becomes of it. `message_id` is the id that it gets, None for a new one. `is_limited`: it counts against the
+    device's messages of the minute."""
 
     caller: Caller
     device: Device
@@ -82,6 +83,8 @@ class Order(Struct, frozen=True):
     mentions: tuple[str, ...] = ()
     expires_at: datetime | None = None
     outcomes: str | None = None
+    message_id: str | None = None
+    is_limited: bool = True
 
 
 class MediaSource(Protocol):
@@ -112,7 +115,15 @@ class Messages:
         self._history = history
         self._just_received = just_received
 
-    def check(self, caller: Caller, request: SendRequest, *, outcomes: str | None = None) -> Order:
+    def check(
+        self,
+        caller: Caller,
+        request: SendRequest,
+        *,
+        outcomes: str | None = None,
+        message_id: str | None = None,
+        is_limited: bool = True,
+    ) -> Order:
         """Whether the caller may send this. Raises Problem naming the field."""
         device = self._ready(caller, request.device_id)
         country = caller.tenant.country
@@ -122,7 +133,18 @@ class Messages:
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
             raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
         content = None if isinstance(request, SendMedia) else content_of(request, to, country)
-        return Order(caller, device, to, request, content, quote, mentions, outcomes=outcomes)
+        return Order(
+            caller,
+            device,
+            to,
+            request,
+            content,
+            quote,
+            mentions,
+            outcomes=outcomes,
+            message_id=message_id,
+            is_limited=is_limited,
+        )
 
     async def edit(self, caller: Caller, message_id: str, text: str, idempotency_key: str | None) -> Order:
         """Another text for a message that was sent. Raises Problem as `changeable.to_edit` and `check` do, and
@@ -159,7 +181,7 @@ class Messages:
 
         Raises Problem, with the limit's headers once it was counted.
         """
-        headers = await self._limit.hit(order.caller.tenant, order.device)
+        headers = await self._limit.hit(order.caller.tenant, order.device) if order.is_limited else {}
         try:
             accepted, is_repeat = await self._accept(order, idempotency_key, media)
             return Taken(accepted, headers, is_repeat)
@@ -179,9 +201,10 @@ class Messages:
         same idempotency key makes a repeat safe).
         """
         if idempotency_key is None:
-            return await self._submit(order, ids.uuid7(), self._clock.now(), media), False
+            return await self._submit(order, order.message_id or ids.uuid7(), self._clock.now(), media), False
+        digest = _digest(order.request, media.digest if media else "")
         remembered = await self._idempotency.remember(
-            order.caller.tenant.id, idempotency_key, _digest(order.request, media.digest if media else "")
+            order.caller.tenant.id, idempotency_key, digest, message_id=order.message_id
         )
         record = remembered.record
         if record.accepted:
