@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from nats.aio.msg import Msg
 
 from kurir.runtime import keyvalue
 from kurir.runtime.broker import Bus
+from kurir.runtime.bucket_watch import BucketWatch
 from kurir.runtime.registry import KeyExists, KeyMissing, Registry, RevisionConflict
 from tests.support.conditions import until
 
@@ -86,6 +88,34 @@ async def test_own_writes_are_seen_at_once_and_those_of_others_soon(
     await registry.delete("a.b", revision)
     assert registry.get("a.b") is None
     await until("the other sees the deletion", lambda: other.get("a.b") is None)
+
+
+async def test_who_catches_up_sees_what_others_had_written_before(
+    registry: Registry[Thing], other: Registry[Thing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive = BucketWatch._receive
+
+    async def receive_late(watch: BucketWatch, message: Msg) -> None:
+        await asyncio.sleep(0.01)
+        await receive(watch, message)
+
+    monkeypatch.setattr(BucketWatch, "_receive", receive_late)
+    for number in range(20):
+        await other.put("t.k", Thing(name=str(number)))
+        await registry.catch_up()
+        assert registry.get("t.k") == Thing(name=str(number))
+    await other.delete("t.k")
+    await registry.catch_up()
+    assert registry.get("t.k") is None
+
+
+async def test_nothing_is_waited_for_in_a_bucket_whose_newest_entry_is_gone(bus: Bus, bucket: str) -> None:
+    await keyvalue.put(bus, bucket, "t.k", b'{"name":"x"}')
+    await bus.js.purge_stream(f"KV_{bucket}")
+    registry = Registry(bus, bucket, Thing)
+    await registry.start(5)
+    await registry.catch_up(1.0)
+    await registry.stop()
 
 
 async def test_conflicts_are_errors_and_change_nothing(registry: Registry[Thing], other: Registry[Thing]) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from kurir.runtime import keyvalue
-from kurir.runtime.broker import Bus, PublishError
+from kurir.runtime.broker import BrokerUnavailable, Bus, PublishError
 from kurir.runtime.registry import Registry
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
@@ -119,6 +119,27 @@ async def test_a_consumer_deleted_by_an_operator_is_replaced(
         await writer.js.delete_consumer(f"KV_{BUCKET}", consumer.name)
     await write(writer, "k", "unheard")
     await until("the re-read found it", lambda: registry.get("k") == Thing("unheard"), within_s=20)
+
+
+async def test_who_catches_up_waits_for_the_bucket_to_be_read_again(
+    nats_server: NatsServer, bus: Bus, registry: Registry[Thing], writer: Bus
+) -> None:
+    """A change that a watch never hears of is found by reading again; while the server is away that is said."""
+    for consumer in await writer.js.consumers_info(f"KV_{BUCKET}"):
+        await writer.js.delete_consumer(f"KV_{BUCKET}", consumer.name)
+    await write(writer, "k", "unheard")
+    with pytest.raises(BrokerUnavailable, match="did not come"):
+        await registry.catch_up(0.2)
+    await registry.catch_up()
+    assert registry.get("k") == Thing("unheard")
+    await nats_server.kill()
+    with pytest.raises(BrokerUnavailable):
+        await registry.catch_up(1.0)
+    await nats_server.start()
+    await write(writer, "k", "after")
+    await until("the server answers us too", lambda: bus.connected)
+    await registry.catch_up()
+    assert registry.get("k") == Thing("after")
 
 
 async def test_a_bucket_that_was_made_anew_is_believed_though_its_revisions_are_lower(

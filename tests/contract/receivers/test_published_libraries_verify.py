@@ -66,20 +66,19 @@ async def test_libraries_from_npm_verify_every_delivery_and_no_forgery(
     (tmp_path / "node_modules").symlink_to(node_modules())
     program = tmp_path / "receiver.cjs"
     program.write_text((PACKAGES / "published_libraries.cjs").read_text())
-    async with running([runtime("node"), str(program)], tmp_path, secret) as receiver:
+    async with running([runtime("node"), str(program)], tmp_path, secret) as receiver, stage.dispatcher():
         signatures = ("standard", "ed25519", "device_gateway")
         tried = await an_endpoint(stage, receiver.url(), secret, new_webhook_secret(), key, signatures=signatures)
         await an_endpoint(stage, recorder.url(), new_webhook_secret(), secret, id="we2")  # the older secret fits too
-        async with stage.dispatcher():
-            ids = await say_hard_things(stage)
-            attempts = await delivered(stage, tried, ids)
-            assert {attempt.outcome for attempt in attempts} == {"delivered"}, receiver.log()
-            assert sorted(receiver.handled()) == sorted(ids)
-            copy = Copy.of(recorder.received[0])
-            assert await copy.sent_to(receiver.url()) == 204
-            assert await copy.sent_to(receiver.url(), body=copy.body + b" ") == 401
-            assert await copy.sent_to(receiver.url(), webhook_id="another") == 401
-            assert await copy.sent_to(receiver.url(), webhook_timestamp="1700000000") == 401
+        ids = await say_hard_things(stage)
+        attempts = await delivered(stage, tried, ids)
+        assert {attempt.outcome for attempt in attempts} == {"delivered"}, receiver.log()
+        assert sorted(receiver.handled()) == sorted(ids)
+        copy = Copy.of(recorder.received[0])
+        assert await copy.sent_to(receiver.url()) == 204
+        assert await copy.sent_to(receiver.url(), body=copy.body + b" ") == 401
+        assert await copy.sent_to(receiver.url(), webhook_id="another") == 401
+        assert await copy.sent_to(receiver.url(), webhook_timestamp="1700000000") == 401
 
 
 async def test_a_receiver_with_another_secret_refuses_what_is_sent(stage: Stage, tmp_path: Path) -> None:

@@ -28,17 +28,15 @@ async def test_the_published_example_verifies_every_delivery_unchanged(
         f"{EXAMPLE.read_text()}"
         'app.listen(Number(process.env.PORT), "127.0.0.1");\n'
     )
-    async with running([runtime("node"), str(program)], tmp_path, secret) as receiver:
+    async with running([runtime("node"), str(program)], tmp_path, secret) as receiver, stage.dispatcher():
         own = replace(recorded.secrets[0], sealed=stage.sealed(secret, "t1", "we2"))
         tried = await stage.endpoint(receiver.url(PATH), id="we2", secrets=(own,))
-        async with stage.dispatcher():
-            ids = await say_hard_things(stage)
-            attempts = await delivered(stage, tried, ids)
-            assert {(attempt.status, attempt.outcome) for attempt in attempts} == {(200, "delivered")}, receiver.log()
-            copy = Copy.of(recorder.received[0])
-            assert await copy.sent_to(receiver.url(PATH)) == 200
-            assert (
-                await copy.sent_to(receiver.url(PATH), body=copy.body.replace(b'"fromMe":false', b'"fromMe":true '))
-                == 401
-            )
-            assert await copy.sent_to(receiver.url(PATH), x_webhook_signature="0" * 64) == 401
+        ids = await say_hard_things(stage)
+        attempts = await delivered(stage, tried, ids)
+        assert {(attempt.status, attempt.outcome) for attempt in attempts} == {(200, "delivered")}, receiver.log()
+        copy = Copy.of(recorder.received[0])
+        assert await copy.sent_to(receiver.url(PATH)) == 200
+        assert (
+            await copy.sent_to(receiver.url(PATH), body=copy.body.replace(b'"fromMe":false', b'"fromMe":true ')) == 401
+        )
+        assert await copy.sent_to(receiver.url(PATH), x_webhook_signature="0" * 64) == 401

@@ -54,33 +54,32 @@ async def test_a_receiver_handles_what_is_genuine_once_and_refuses_everything_el
 ) -> None:
     secret = new_webhook_secret()
     command = made(tmp_path)
-    async with running(command, tmp_path, secret) as receiver:
+    async with running(command, tmp_path, secret) as receiver, stage.dispatcher():
         tried = await an_endpoint(stage, receiver.url(), new_webhook_secret(), secret)  # it is just being replaced
         await an_endpoint(stage, recorder.url(), secret, id="we2")
-        async with stage.dispatcher():
-            ids = await say_hard_things(stage)
-            attempts = await delivered(stage, tried, ids)
-            assert {(attempt.status, attempt.outcome) for attempt in attempts} == {(204, "delivered")}, receiver.log()
-            assert sorted(receiver.handled()) == sorted(ids)
-            for request in recorder.received:
-                assert await Copy.of(request).sent_to(receiver.url()) == 204, "a repeat is welcome"
-            copy = Copy.of(recorder.received[0])
-            identifier = copy.headers["webhook-id"]
-            late = StandardWebhooksSigner([secret]).headers(
-                identifier, int(copy.headers["webhook-timestamp"]) - LONG_AGO_S, copy.body
-            )
-            forgeries = [
-                {"body": copy.body + b" "},
-                {"webhook_id": "another"},
-                {"webhook_timestamp": str(int(copy.headers["webhook-timestamp"]) + 1)},
-                {"webhook_timestamp": "now"},
-                {"webhook_signature": ""},
-                {"webhook_signature": "v1," + "A" * 43 + "="},
-                {name.replace("-", "_"): value for name, value in late.items()},
-            ]
-            for forged in forgeries:
-                assert await copy.sent_to(receiver.url(), **forged) == 401, forged  # type: ignore[arg-type]
-            assert sorted(receiver.handled()) == sorted(ids), "nothing was handled twice, no forgery at all"
+        ids = await say_hard_things(stage)
+        attempts = await delivered(stage, tried, ids)
+        assert {(attempt.status, attempt.outcome) for attempt in attempts} == {(204, "delivered")}, receiver.log()
+        assert sorted(receiver.handled()) == sorted(ids)
+        for request in recorder.received:
+            assert await Copy.of(request).sent_to(receiver.url()) == 204, "a repeat is welcome"
+        copy = Copy.of(recorder.received[0])
+        identifier = copy.headers["webhook-id"]
+        late = StandardWebhooksSigner([secret]).headers(
+            identifier, int(copy.headers["webhook-timestamp"]) - LONG_AGO_S, copy.body
+        )
+        forgeries = [
+            {"body": copy.body + b" "},
+            {"webhook_id": "another"},
+            {"webhook_timestamp": str(int(copy.headers["webhook-timestamp"]) + 1)},
+            {"webhook_timestamp": "now"},
+            {"webhook_signature": ""},
+            {"webhook_signature": "v1," + "A" * 43 + "="},
+            {name.replace("-", "_"): value for name, value in late.items()},
+        ]
+        for forged in forgeries:
+            assert await copy.sent_to(receiver.url(), **forged) == 401, forged  # type: ignore[arg-type]
+        assert sorted(receiver.handled()) == sorted(ids), "nothing was handled twice, no forgery at all"
 
 
 async def test_the_documented_verifiers_of_single_signatures_know_what_is_genuine(

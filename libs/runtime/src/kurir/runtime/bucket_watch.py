@@ -40,16 +40,20 @@ class Update(Struct, frozen=True):
 
 
 class BucketWatch:
-    """`on_update` gets each entry and change, `on_complete` comes once, when all that was there has been given."""
+    """`on_update` gets each entry and change, `on_complete` comes once, when all that was there has been given.
+
+    `on_complete` is told a revision: nothing of that or an older one is still to come.
+    """
 
     def __init__(
-        self, bus: Bus, bucket: str, on_update: Callable[[Update], None], on_complete: Callable[[], None]
+        self, bus: Bus, bucket: str, on_update: Callable[[Update], None], on_complete: Callable[[int], None]
     ) -> None:
         self._bus = bus
         self._bucket = bucket
         self._on_update = on_update
         self._on_complete = on_complete
         self._is_complete = False
+        self._began_at = 0
         self._last_delivered = 0
         self._heard_at = time.monotonic()
         self._broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -58,6 +62,8 @@ class BucketWatch:
         """Read and follow the bucket. Raises WatchBroken, for ever its only end but cancellation."""
         inbox = self._bus.nc.new_inbox()
         try:
+            # The newest entry may be gone: then no update tells how far this reading goes.
+            self._began_at = await keyvalue.last_revision(self._bus, self._bucket)
             subscription = await self._bus.nc.subscribe(inbox, cb=self._receive)
             try:
                 if await self._create_consumer(inbox) == 0:
@@ -148,4 +154,4 @@ class BucketWatch:
     def _complete(self) -> None:
         if not self._is_complete:
             self._is_complete = True
-            self._on_complete()
+            self._on_complete(self._began_at)

@@ -8,8 +8,11 @@ used: its `update` silently makes an entry with a TTL eternal, and its writes wo
 import re
 from collections.abc import Mapping
 
+import msgspec
+
 from kurir.contracts import headers
-from kurir.runtime.broker import Bus, Stored, WrongSequence
+from kurir.runtime.broker import BrokerUnavailable, Bus, Stored, Unreachable, WrongSequence
+from kurir.runtime.publishing import ApiError
 
 TIMEOUT_S = 5.0  # a write that took longer has an unknown outcome
 
@@ -39,6 +42,11 @@ def stream_of(bucket: str) -> str:
 def subject_of(bucket: str, key: str) -> str:
     """The subject of one entry. Raises ValueError for a key that could match other subjects."""
     return f"$KV.{bucket}.{_checked(key)}"
+
+
+def subjects_of(bucket: str) -> str:
+    """The subjects of all entries, with a wildcard."""
+    return f"$KV.{bucket}.>"
 
 
 def key_in(bucket: str, subject: str) -> str:
@@ -110,6 +118,33 @@ async def delete(bus: Bus, bucket: str, key: str, *, revision: int | None = None
     except WrongSequence as conflict:
         raise RevisionConflict(key) from conflict
     return ack.seq
+
+
+class _State(msgspec.Struct):
+    last_seq: int
+
+
+class _StreamInfo(msgspec.Struct):
+    state: _State | None = None
+    error: ApiError | None = None
+
+
+_info_decoder = msgspec.json.Decoder(_StreamInfo)
+
+
+async def last_revision(bus: Bus, bucket: str, timeout_s: float = TIMEOUT_S) -> int:
+    """The newest revision of the whole bucket as its leader has it, gone or not; 0 when nothing was ever written.
+
+    Raises BrokerUnavailable, also when there is no such bucket.
+    """
+    try:
+        info = _info_decoder.decode(await bus.request(f"$JS.API.STREAM.INFO.{stream_of(bucket)}", b"", timeout_s))
+    except Unreachable as error:
+        raise BrokerUnavailable(str(error), outcome_unknown=False) from error
+    if info.state is None:
+        reason = info.error.description if info.error is not None else "no state"
+        raise BrokerUnavailable(f"{stream_of(bucket)}: {reason}", outcome_unknown=False)
+    return info.state.last_seq
 
 
 async def read(bus: Bus, bucket: str, key: str) -> Stored | None:

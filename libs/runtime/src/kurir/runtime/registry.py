@@ -3,6 +3,7 @@
 Guarantees: after `start` the map holds the whole bucket; a write of ours is visible when it returns and is never undone
 by an older update; after an outage the bucket is read again and the difference applied, deletions included. While NATS
 is away reads go on from what was last known (`is_current` says so) and writes raise PublishError.
+Others' writes come a moment after they were confirmed; who must not miss any waits for `catch_up`.
 It does not keep history, and it does not order changes of different writers before NATS has.
 """
 
@@ -15,7 +16,7 @@ import msgspec
 import structlog
 
 from kurir.runtime import keyvalue
-from kurir.runtime.broker import Bus
+from kurir.runtime.broker import BrokerUnavailable, Bus
 from kurir.runtime.bucket_watch import BucketWatch, Update, WatchBroken
 from kurir.runtime.keyvalue import KeyExists, RevisionConflict, key_of
 
@@ -28,6 +29,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 AGAIN_AFTER_S = 0.5  # between the end of one watch and the next
 SWEEP_S = 0.5
 EXPIRY_GRACE_S = 1.0  # the server removes an expired entry up to this much late, and never early
+CATCH_UP_S = 10.0  # a watch that lost its connection begins anew after AGAIN_AFTER_S, one that fell silent after 9 s
 CHANGE_ATTEMPTS = 8  # writers of one key are few; more conflicts than this are a fault, not a race
 
 
@@ -62,6 +64,8 @@ class Registry(Generic[T]):
         self._watch: BucketWatch | None = None
         self._before: dict[str, int] | None = None  # while reading: the revisions known when it began
         self._seen: set[str] = set()
+        self._read_up_to = 0  # by this watch: the revision up to which memory holds everything
+        self._catching_up: list[tuple[int, asyncio.Future[None]]] = []
         self._problem = "not started"
         self._tasks: list[asyncio.Task[None]] = []
         self._forget_reconnects: Callable[[], None] | None = None
@@ -91,6 +95,27 @@ class Registry(Generic[T]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def catch_up(self, timeout_s: float = CATCH_UP_S) -> None:
+        """Return when memory holds all that was confirmed to any writer before this call; costs one small request.
+
+        Raises BrokerUnavailable when that takes longer; the bucket is then read again.
+        """
+        wanted = await keyvalue.last_revision(self._bus, self.bucket, timeout_s)
+        if wanted <= self._read_up_to:
+            return
+        caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._catching_up.append((wanted, caught_up))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await caught_up
+        except TimeoutError:
+            if self._watch is not None:
+                self._watch.break_off(f"revision {wanted} did not come")
+            reason = f"bucket {self.bucket}: revision {wanted} did not come within {timeout_s} s"
+            raise BrokerUnavailable(reason, outcome_unknown=False) from None
+        finally:
+            self._catching_up.remove((wanted, caught_up))
 
     @property
     def is_current(self) -> bool:
@@ -206,6 +231,7 @@ class Registry(Generic[T]):
         while True:
             self._before = {key: entry.revision for key, entry in self._entries.items()} | self._deleted
             self._seen.clear()
+            self._read_up_to = 0  # a server that lost data counts from a lower revision
             self._watch = BucketWatch(self._bus, self.bucket, self._received, self._completed)
             try:
                 await self._watch.run()
@@ -224,6 +250,10 @@ class Registry(Generic[T]):
             self._watch.break_off("the connection was lost")
 
     def _received(self, update: Update) -> None:
+        self._take(update)
+        self._has_read(update.revision)
+
+    def _take(self, update: Update) -> None:
         if self._before is not None:
             self._seen.add(update.key)
         if self._deleted.get(update.key) == update.revision:
@@ -252,7 +282,7 @@ class Registry(Generic[T]):
         self._deleted.pop(update.key, None)
         self._set(update.key, Entry(value, update.revision), update.ttl_s)
 
-    def _completed(self) -> None:
+    def _completed(self, revision: int) -> None:
         before, self._before = self._before or {}, None
         for key, revision in before.items():
             if key in self._seen:
@@ -262,8 +292,15 @@ class Registry(Generic[T]):
             elif key in self._entries and self._entries[key].revision == revision:
                 self._set(key, None)
         self._seen.clear()
+        self._has_read(revision)
         self.ready.set()
         log.debug("registry.read", bucket=self.bucket, entries=len(self._entries))
+
+    def _has_read(self, revision: int) -> None:
+        self._read_up_to = max(self._read_up_to, revision)
+        for wanted, caught_up in self._catching_up:
+            if wanted <= self._read_up_to and not caught_up.done():
+                caught_up.set_result(None)
 
     def _written(self, key: str, revision: int, value: T, ttl_s: int | None) -> None:
         if revision > self._revision_of(key):

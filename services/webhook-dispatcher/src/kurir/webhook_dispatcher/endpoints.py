@@ -1,6 +1,7 @@
 """Who gets webhooks: the tenants' endpoints as the api wrote them, in memory, with what is needed to write to them.
 
-Nothing here asks a server when an event or a delivery comes by. While NATS is away the last known endpoints count.
+While NATS is away the last known endpoints count. News of an endpoint come a moment after the api confirmed it: the
+fan-out waits for them with `catch_up`, once for a batch of events; nothing else here asks a server.
 """
 
 import functools
@@ -57,6 +58,13 @@ class Endpoints:
             return known
         fetched = await self._registry.fetch(key)
         return fetched.value if fetched is not None else None
+
+    async def catch_up(self) -> None:
+        """Return when every endpoint and change is known that was confirmed to its tenant before this call.
+
+        Raises BrokerUnavailable.
+        """
+        await self._registry.catch_up()
 
     def interested(self, tenant: str, device: str, type_: str) -> list[Endpoint]:
         """The endpoints of `tenant` that are to hear of an event of this native type from this device."""

@@ -1,7 +1,8 @@
 """From one event to one delivery for each endpoint that wants it.
 
 Deliveries are stored before the event is acknowledged, under an id made of event and endpoint, so an event that comes
-twice makes no second delivery while the stream or this process remembers the first. While too much waits in DELIVERIES
+twice makes no second delivery while the stream or this process remembers the first. An event finds every endpoint that
+the api had confirmed before the event was stored: news of endpoints are waited for. While too much waits in DELIVERIES
 no more events are taken: they are safe in EVENTS, and DELIVERIES must never meet a limit.
 """
 
@@ -15,7 +16,15 @@ import msgspec
 from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery
 from kurir.contracts.records import Endpoint
-from kurir.runtime.broker import Bus, Incoming, Outgoing, PublishError, PublishRefused, Pull
+from kurir.runtime.broker import (
+    BrokerUnavailable,
+    Bus,
+    Incoming,
+    Outgoing,
+    PublishError,
+    PublishRefused,
+    Pull,
+)
 from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.logs import get
 from kurir.runtime.partitions import partition_of
@@ -137,6 +146,13 @@ class FanOut:
             await self._ended.wait()
 
     async def _fan_out(self, batch: list[Incoming]) -> None:
+        try:
+            await self._endpoints.catch_up()
+        except BrokerUnavailable as error:
+            log.warning("fanout.endpoints_unknown", events=len(batch), error=str(error))
+            for message in batch:
+                message.nak(AGAIN_S)
+            return
         outgoing: list[Outgoing] = []
         shares: list[tuple[Incoming, int]] = []
         for message in batch:

@@ -1,0 +1,97 @@
+"""What the api has confirmed of a webhook holds for every event that is stored afterwards, however soon."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from nats.aio.msg import Msg
+
+from kurir.contracts.content import Address
+from kurir.runtime.bucket_watch import BucketWatch
+from tests.support.api_server import MASTER_KEY, Client, running_api
+from tests.support.dispatcher import Stage, a_message
+from tests.support.nats_server import NatsServer
+from tests.support.webhook_receiver import WebhookReceiver
+
+WEBHOOKS = 100
+AT_ONCE = 20
+CHANGES = 20
+LATE_S = 0.02
+
+
+@pytest.fixture(autouse=True)
+def news_come_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the api writes reaches the dispatcher some time after the events do, as on a machine with much to do."""
+    receive = BucketWatch._receive
+
+    async def receive_late(watch: BucketWatch, message: Msg) -> None:
+        await asyncio.sleep(LATE_S)
+        await receive(watch, message)
+
+    monkeypatch.setattr(BucketWatch, "_receive", receive_late)
+
+
+@pytest.fixture
+async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
+    async with Stage(nats_server) as stage, stage.dispatcher(master_key=MASTER_KEY):
+        yield stage
+
+
+@pytest.fixture
+async def tenant(nats_server: NatsServer, stage: Stage) -> AsyncIterator[Client]:
+    async with running_api(nats_server.url, egress_allow="127.0.0.1/32") as api:
+        yield await api.tenant(maxEndpoints=WEBHOOKS)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    async with WebhookReceiver() as receiver:
+        yield receiver
+
+
+async def made(tenant: Client, url: str, **fields: Any) -> str:
+    answer = await tenant.post("/webhooks", json={"url": url, "events": ["message.received"], **fields})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def changed(tenant: Client, webhook: str, **fields: Any) -> None:
+    answer = await tenant.patch(f"/webhooks/{webhook}", json=fields)
+    assert answer.status_code == 200, answer.text
+
+
+async def said(stage: Stage, tenant: Client, number: int) -> str:
+    """An event in a chat of its own."""
+    jid = f"62811{number:08}@s.whatsapp.net"
+    event = await stage.say(a_message(tenant.id, chat=Address(jid=jid, pn=jid)))
+    return event.id
+
+
+async def test_the_event_right_after_the_answer_reaches_a_new_webhook(
+    stage: Stage, tenant: Client, receiver: WebhookReceiver
+) -> None:
+    async def make_and_say(number: int) -> tuple[str, str]:
+        await made(tenant, receiver.url(f"/{number}"), filter={"chats": [f"62811{number:08}"]})
+        return f"/{number}", await said(stage, tenant, number)
+
+    expected = set()
+    for start in range(0, WEBHOOKS, AT_ONCE):
+        expected |= set(await asyncio.gather(*(make_and_say(start + number) for number in range(AT_ONCE))))
+    await receiver.wait_for(WEBHOOKS)
+    assert {(request.path, request.header("webhook-id")) for request in receiver.received} == expected
+
+
+async def test_the_event_right_after_a_change_meets_the_webhook_as_it_now_is(
+    stage: Stage, tenant: Client, receiver: WebhookReceiver
+) -> None:
+    webhook = await made(tenant, receiver.url("/hook"))
+    await changed(tenant, webhook, active=False)
+    expected = []
+    for number in range(CHANGES):
+        await changed(tenant, webhook, active=True, events=["message.received"])
+        expected.append(await said(stage, tenant, number))
+        await receiver.wait_for(len(expected))  # what is not sent yet when a webhook is turned off is not sent
+        await changed(tenant, webhook, **({"active": False} if number % 2 else {"events": ["message.status"]}))
+        await said(stage, tenant, number)
+    assert [request.header("webhook-id") for request in receiver.received] == expected
