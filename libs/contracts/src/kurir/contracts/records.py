@@ -14,14 +14,16 @@ from kurir.contracts.states import ConnectionState, Reason
 When = Annotated[datetime, Meta(tz=True)]
 Engine = Literal["neonize", "sandbox"]
 SignatureScheme = Literal["standard", "ed25519", "device_gateway", "body_hmac", "none"]
-PayloadShape = Literal["native", "device_gateway"]
 Dialect = Literal["native", "evolution", "baileys_gateway", "rk_connect", "device_gateway", "fonnte"]
+PayloadShape = Dialect
 
 
 class Tenant(Struct, frozen=True, kw_only=True):
     """Bucket `tenants`, key `<id>`. `rate_per_minute` is the accept limit per device; `country` an ISO code.
 
-    Events and attempts are kept in the history for `keep_days`; None means as long as the operator keeps them.
+    No more than `messages_per_month` are accepted in a calendar month (UTC); None is no limit. Where times are told
+    without saying which zone they are of, it is `time_zone`, a name of the IANA database. Events and attempts are kept
+    in the history for `keep_days`; None means as long as the operator keeps them.
     """
 
     id: str
@@ -30,7 +32,9 @@ class Tenant(Struct, frozen=True, kw_only=True):
     email: str | None = None
     plan: str = "standard"
     country: str = "ID"
+    time_zone: str = "Asia/Jakarta"
     rate_per_minute: int = 30
+    messages_per_month: int | None = None
     on_unknown: OnUnknown = "report"
     max_devices: int = 100
     max_endpoints: int = 100
@@ -84,6 +88,28 @@ class SealedProxy(Struct, frozen=True, kw_only=True):
     shown: str
 
 
+class Outlet(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether events are wanted on another way than webhooks, and which, in the words of the dialect; none are all."""
+
+    enabled: bool = False
+    events: tuple[str, ...] = ()
+
+
+class DeviceSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What clients of Evolution's API choose for a device. `groups_ignore` keeps groups from its webhook, and
+    `read_messages` tells senders that their messages were read as soon as they are received; the others are kept
+    and found again. `websocket` is what its socket.io namespace tells."""
+
+    reject_call: bool = False
+    msg_call: str = ""
+    groups_ignore: bool = False
+    always_online: bool = False
+    read_messages: bool = False
+    read_status: bool = False
+    sync_full_history: bool = False
+    websocket: Outlet = Outlet()
+
+
 class Device(Struct, frozen=True, kw_only=True):
     """Bucket `devices`, key `<tenant>.<id>`: what the tenant wants. The owner of the partition makes it so.
 
@@ -107,6 +133,7 @@ class Device(Struct, frozen=True, kw_only=True):
     rate_per_minute: int | None = None
     undelivered_after_s: int | None = None
     proxy: SealedProxy | None = None
+    settings: DeviceSettings = DeviceSettings()
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -178,10 +205,24 @@ class SealedCertificate(Struct, frozen=True, kw_only=True):
     sealed_key: str
 
 
+class PayloadOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a dialect lets its clients choose about the webhooks they get; only `evolution` and `fonnte` heed it.
+
+    `version` is whose bodies are sent where Evolution's v1 and v2 differ. `by_events` appends the event's name to the
+    URL, `base64` puts files into the body. `sealed_key`, sealed as secrets are, is the API key that each body repeats.
+    """
+
+    version: Literal["v1", "v2"] = "v1"
+    by_events: bool = False
+    base64: bool = False
+    sealed_key: str | None = None
+
+
 class Endpoint(Struct, frozen=True, kw_only=True):
     """Bucket `endpoints`, key `<tenant>.<id>`: a tenant's webhook URL and what it wants to hear.
 
-    `events` are type patterns such as `messages.upsert`, `send.message.*` or `*`. Absent `device` means all devices.
+    `events` are type patterns such as `messages.upsert`, `send.message.*` or `*`, or words of the dialect that
+    `payload` names (`MESSAGES_UPSERT`); none at all are all that the dialect has. Absent `device` means all devices.
     The values of `headers` are sealed as secrets are: they may be credentials. `in_order`: one event at a time, in the
     order of the stream, for what was published since `order_changed_at`; what fails holds up the rest for
     `head_timeout_s` at most.
@@ -198,6 +239,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     secrets: tuple[SealedSecret, ...] = ()
     signatures: tuple[SignatureScheme, ...] = ("standard", "device_gateway")
     payload: PayloadShape = "device_gateway"
+    payload_options: PayloadOptions = PayloadOptions()
     headers: dict[str, str] = {}
     body_hmac: BodyHmac = BodyHmac()
     client_certificate: SealedCertificate | None = None
@@ -262,6 +304,13 @@ class Idempotent(Struct, frozen=True, kw_only=True):
     at: When
     accepted: bool = False
     answer: str | None = None
+
+
+class NumberBlock(Struct, frozen=True, kw_only=True):
+    """Bucket `message_numbers`, any key: the revision is the number of a block of message numbers, and `at_ms` (Unix
+    milliseconds) the time in the ids of its messages."""
+
+    at_ms: int
 
 
 class Holder(Struct, frozen=True, kw_only=True):

@@ -122,6 +122,20 @@ COUNTERS = StreamSpec(
     max_consumers=10,
     description="Rate limits, exact across replicas",
 )
+QUOTAS = StreamSpec(
+    name="QUOTAS",
+    subjects=("kurir.quota.>",),
+    retention="limits",
+    # A tenant's sum of a month must outlive the longest pause in it.
+    max_age_s=40 * DAY_S,
+    # Each increment is a message that holds the sum so far; a repeat reads the one that the first attempt made.
+    max_msgs_per_subject=64,
+    # How long after an answer that did not come a client's repeat is still the same message.
+    duplicate_window_s=600,
+    allow_counters=True,
+    max_consumers=10,
+    description="Messages of each tenant and month that has a quota",
+)
 AUDIT = StreamSpec(
     name="AUDIT",
     subjects=("kurir.aud.>",),
@@ -133,7 +147,7 @@ AUDIT = StreamSpec(
     description="Facts for the audit log that are not events: delivery attempts, configuration changes",
 )
 
-STREAMS = (COMMANDS, LATER, EVENTS, DELIVERIES, DEAD, COUNTERS, AUDIT)
+STREAMS = (COMMANDS, LATER, EVENTS, DELIVERIES, DEAD, COUNTERS, QUOTAS, AUDIT)
 
 
 def command_consumer(partition: int) -> str:
@@ -268,6 +282,13 @@ KV_BUCKETS = (
         writer="api",
         description="answers remembered for an idempotency key",
         ttl_s=DAY_S,
+    ),
+    BucketSpec(
+        name="message_numbers",
+        writer="api",
+        description="whole numbers of messages, given out in blocks, for the APIs that have them",
+        # How long a message can be asked for by its number. A busy replica writes an entry of 100 bytes a second.
+        ttl_s=30 * DAY_S,
     ),
 )
 

@@ -99,6 +99,11 @@ def counter(scope: str, tenant: str, key: str, window: int) -> str:
     return f"kurir.count.{scope}.{tenant}.{key}.{window}"
 
 
+def quota(tenant: str, month: str) -> str:
+    """How many messages a tenant had accepted in a month, `2026-11`."""
+    return f"kurir.quota.{tenant}.{month}"
+
+
 def audit(tenant: str, what: str) -> str:
     """Where facts for the audit log go that are not events: attempts, configuration changes, uses of keys."""
     return f"kurir.aud.{tenant}.{what}"

@@ -1,8 +1,8 @@
 """Counters that are exact across all replicas: one confirmed publish adds, and its answer carries the sum.
 
-They are JetStream counters (ADR-49) with one subject per scope, tenant, key and window. A counter is never taken back:
-a hit over the limit is counted too, which changes nothing until the window ends. When NATS is away nothing is counted
-and nothing is allowed: callers get PublishError, as for everything that needs NATS.
+They are JetStream counters (ADR-49). A RateLimit has one subject per scope, tenant, key and window and is never taken
+back: a hit over the limit is counted too, which changes nothing until the window ends. When NATS is away nothing is
+counted and nothing is allowed: callers get PublishError, as for everything that needs NATS.
 """
 
 import time
@@ -39,22 +39,32 @@ def window_start(now: float, size_s: int) -> int:
     return int(now) // size_s * size_s
 
 
-async def increment(
-    bus: Bus, scope: str, tenant: str, key: str, window: int, *, by: int = 1, msg_id: str | None = None
-) -> int:
-    """Add to the counter of the window that began at `window` (Unix seconds) and return the new sum.
+async def add(bus: Bus, stream: str, subject: str, by: int, *, msg_id: str | None = None) -> int:
+    """Add to the counter `subject` of `stream` and return the new sum.
 
     A repeat with the same `msg_id`, inside the stream's duplicate window, adds nothing and returns the sum that the
-    first one got, or a later one when many have followed. Message ids are shared by all counters, so name the counter
-    in it. Raises PublishError.
+    first one got, or a later one when many have followed. Message ids are shared by all counters of a stream, so name
+    the counter in it. Raises PublishError.
     """
-    subject = subjects.counter(scope, tenant, key, window)
     ack = await bus.publish(subject, b"", msg_id=msg_id, headers={headers.INCREMENT: f"{by:+d}"}, timeout_s=TIMEOUT_S)
     if ack.value is not None:
         return ack.value
     # A duplicate's answer has no sum, but the sequence of the message that the first one made.
-    stored = await bus.read_from(streams.COUNTERS.name, subject, ack.seq, 1)
+    stored = await bus.read_from(stream, subject, ack.seq, 1)
     return int(_decode_total(stored[0].data).val) if stored else 0
+
+
+async def total(bus: Bus, stream: str, subject: str) -> int:
+    """The sum of a counter; 0 for one that was never added to. Raises BrokerUnavailable."""
+    stored = await bus.last_by_subject(stream, subject, timeout_s=TIMEOUT_S)
+    return int(_decode_total(stored.data).val) if stored is not None else 0
+
+
+async def increment(
+    bus: Bus, scope: str, tenant: str, key: str, window: int, *, by: int = 1, msg_id: str | None = None
+) -> int:
+    """`add` to the counter of the window that began at `window` (Unix seconds)."""
+    return await add(bus, streams.COUNTERS.name, subjects.counter(scope, tenant, key, window), by, msg_id=msg_id)
 
 
 class RateLimit:

@@ -81,7 +81,8 @@ class Authenticator:
     def tenant(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """The tenant that a request's raw headers speak for.
 
-        Raises Problem: MISSING_API_KEY, INVALID_API_KEY, or FORBIDDEN for an operator's key or an inactive tenant.
+        Raises Problem: MISSING_API_KEY, INVALID_API_KEY, FORBIDDEN for an operator's key, or
+        ACCOUNT_SUSPENDED.
         """
         return self._caller(*self._key(headers))
 
@@ -98,12 +99,12 @@ class Authenticator:
         return self._caller(known, digest, is_signed=is_signed)
 
     def active_tenant(self, tenant_id: str) -> Tenant:
-        """Raises Problem TENANT_NOT_FOUND, or FORBIDDEN for an inactive one."""
+        """Raises Problem TENANT_NOT_FOUND or ACCOUNT_SUSPENDED."""
         tenant = self._tenants.get(tenant_id)
         if tenant is None:
             raise Problem("TENANT_NOT_FOUND")
         if not tenant.active:
-            raise Problem("FORBIDDEN", "This tenant is not active.")
+            raise Problem("ACCOUNT_SUSPENDED")
         return tenant
 
     def tenant_of_digest(self, digest: str) -> Caller:
@@ -122,7 +123,7 @@ class Authenticator:
         if tenant is None:  # deleted, and its keys a moment later
             raise Problem("INVALID_API_KEY")
         if not tenant.active:
-            raise Problem("FORBIDDEN", "This tenant is not active.")
+            raise Problem("ACCOUNT_SUSPENDED")
         return Caller(key, digest, tenant)
 
     def operator(self, headers: Iterable[tuple[bytes, bytes]]) -> Operator:

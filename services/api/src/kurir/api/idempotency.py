@@ -39,11 +39,18 @@ class IdempotencyKeys:
         self._clock = clock
 
     async def remember(
-        self, tenant: str, caller_key: str, body_digest: str, *, message_id: str | None = None
+        self,
+        tenant: str,
+        caller_key: str,
+        body_digest: str,
+        *,
+        message_id: str | None = None,
+        whatever_body: bool = False,
     ) -> Remembered:
         """The message that `caller_key` stands for, known, or new with this id (None: any).
 
-        Raises Problem IDEMPOTENCY_CONFLICT when the key was used with another body, or PublishError.
+        Raises Problem IDEMPOTENCY_CONFLICT when the key was used with another body, unless `whatever_body`; or
+        PublishError.
         """
         if not 1 <= len(caller_key) <= MAX_KEY_LENGTH:
             raise Problem(
@@ -57,9 +64,11 @@ class IdempotencyKeys:
         except KeyExists:
             stored = await keyvalue.read(self._bus, BUCKET, key)
         if stored is None or keyvalue.is_marker(stored.headers):  # ran out, or was forgotten, at this very moment
-            return await self.remember(tenant, caller_key, body_digest, message_id=message_id)
+            return await self.remember(
+                tenant, caller_key, body_digest, message_id=message_id, whatever_body=whatever_body
+            )
         known = _decoder.decode(stored.data)
-        if known.body_digest != body_digest:
+        if known.body_digest != body_digest and not whatever_body:
             raise Problem("IDEMPOTENCY_CONFLICT", field="Idempotency-Key")
         return Remembered(key, known, stored.seq, is_repeat=True)
 

@@ -24,6 +24,7 @@ from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
 from kurir.api.nodes.service import Nodes
 from kurir.api.questions import Questions
+from kurir.api.quota import MonthlyQuota
 from kurir.api.rate_limit import SendLimit
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants.service import Tenants
@@ -124,6 +125,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     changes = Changes(bus, life.clock)
     questions = Questions(bus, sessions)
     idempotency = IdempotencyKeys(bus, life.clock)
+    quota = MonthlyQuota(bus, life.clock)
+    send_limit = SendLimit(bus)
     proxies = Proxies(master_key, media_guard)
     device_service = Devices(
         questions,
@@ -140,7 +143,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         life.clock,
         device_service,
         dispatch,
-        SendLimit(bus),
+        send_limit,
+        quota,
         idempotency,
         MessageHistory(mongo),
         JustReceived(bus, life.clock),

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 from msgspec import Struct
 
+from kurir.contracts import metadata
 from kurir.contracts.content import Text
 from kurir.dialects.orders import File, Order
 from kurir.dialects.rk_connect.errors import Refused
@@ -20,8 +21,6 @@ MessageType = Literal["text", "image", "document", "video", "audio"]
 MAX_TEXT: Final = 65_536
 MAX_CAPTION: Final = 4096
 MAX_RECIPIENT: Final = 64
-MAX_PAYLOAD_BYTES: Final = 16_384  # it travels with the message's events, and webhooks take 100 kB
-MAX_DEPTH: Final = 16
 
 TYPES: Final = frozenset(
     {
@@ -126,23 +125,16 @@ def _payload(value: Any) -> dict[str, Any] | None:
         return None
     if not isinstance(value, dict):
         raise _invalid("payload", "The payload must be an object.")
-    if _is_deeper(value, MAX_DEPTH):
-        raise _invalid("payload", f"The payload may not be nested deeper than {MAX_DEPTH}.")
-    if len(msgspec.json.encode(value)) > MAX_PAYLOAD_BYTES:
-        raise _invalid("payload", f"The payload may not be larger than {MAX_PAYLOAD_BYTES} bytes.")
+    if (fault := metadata.fault(value)) is not None:
+        raise _invalid("payload", f"The payload {fault}.")
     return value
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_is_deeper(one, levels - 1) for one in inner) if levels > 0 else isinstance(value, dict | list)
 
 
 def _nested(parts: Mapping[str, str]) -> dict[str, Any]:
     """`{"payload[a][b]": "1"}` is `{"a": {"b": "1"}}`; an empty name counts on, as PHP has it."""
     whole: dict[str, Any] = {}
     for name, value in parts.items():
-        path = _PART.findall(name)[:MAX_DEPTH]
+        path = _PART.findall(name)[: metadata.MAX_DEPTH]
         place = whole
         for step in path[:-1]:
             inner = place.setdefault(step or str(len(place)), {})

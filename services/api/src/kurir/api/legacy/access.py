@@ -38,8 +38,8 @@ class Access:
     async def caller(self, key: str | None, *, is_signed: bool = False) -> Caller:
         """The tenant of a key. `is_signed`: the caller of this method checks the request's signature itself.
 
-        Raises Problem MISSING_API_KEY, INVALID_API_KEY, or FORBIDDEN for an operator's key, an inactive tenant, or a
-        key that is good for signed requests alone.
+        Raises Problem MISSING_API_KEY, INVALID_API_KEY, ACCOUNT_SUSPENDED, or FORBIDDEN for an operator's key or one
+        that is good for signed requests alone.
         """
         return await self._authenticator.tenant_of_key(key, is_signed=is_signed)
 

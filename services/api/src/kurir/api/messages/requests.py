@@ -1,7 +1,7 @@
 """What callers send to `/messages/send-…`, and the content that it becomes. Pure."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -48,7 +48,8 @@ class QuoteIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_
 class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`to` is a phone number or a group id; `quote` the message to answer, `mentions` whom to name; `sendAt` a time
     with zone, in the future; after `expiresIn` seconds the message is not sent any more; of what waits for a device,
-    `priority` high goes first and bulk last; for `typingMs` milliseconds before, the chat shows that you are typing."""
+    `priority` high goes first and bulk last; for `typingMs` milliseconds before, the chat shows that you are typing;
+    `metadata` is your own object, up to 16 kB, told again with the message and never sent."""
 
     device_id: str
     to: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -58,6 +59,7 @@ class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
     priority: Priority = "normal"
     expires_in: Seconds | None = None
     typing_ms: Annotated[int, Meta(ge=0, le=20_000)] = 0
+    metadata: dict[str, Any] | None = None
 
 
 class PreviewIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -195,7 +197,8 @@ def quote_of(request: SendRequest, to: str, country: str) -> Quote | None:
 
 
 def send_media_from_form(fields: dict[str, str]) -> SendMedia:
-    """A SendMedia from the text parts of a form; `quote` is JSON, `mentions` JSON or separated by commas.
+    """A SendMedia from the text parts of a form. `quote` and `metadata` are JSON, `mentions` JSON or separated by
+    commas.
 
     Raises msgspec.ValidationError or msgspec.DecodeError.
     """
@@ -205,6 +208,8 @@ def send_media_from_form(fields: dict[str, str]) -> SendMedia:
     if mentions := fields.get("mentions"):
         is_json = mentions.lstrip().startswith("[")
         given["mentions"] = msgspec.json.decode(mentions) if is_json else [m.strip() for m in mentions.split(",")]
+    if metadata := fields.get("metadata"):
+        given["metadata"] = msgspec.json.decode(metadata)
     return msgspec.convert(given, SendMedia, strict=False)
 
 

@@ -44,6 +44,7 @@ SENDS: dict[str, tuple[type[SendRequest], str]] = {
 
 MAX_JSON_BYTES = 1024 * 1024  # the longest text is 64 kB; the bus takes messages up to 1 MB
 MAX_FORM_BYTES = MAX_BYTES + 1024 * 1024
+TOO_DEEP = "The body is nested too deeply."
 _KINDS = frozenset(get_args(MediaKind))
 _JSON = (b"content-type", b"application/json")
 
@@ -81,6 +82,8 @@ def _handler(parts: Parts, request_type: type[SendRequest]) -> Callable[[Scope, 
             request = decode(body)
         except msgspec.ValidationError as error:
             raise invalid(error, request_type) from None
+        except RecursionError:
+            raise Problem("INVALID_JSON", TOO_DEEP) from None
         source = None
         if isinstance(request, SendMedia):
             if request.url is None:
@@ -116,6 +119,8 @@ async def _send_form(
             request = send_media_from_form(form.fields)
         except msgspec.ValidationError as error:
             raise invalid(error, SendMedia) from None
+        except RecursionError:
+            raise Problem("INVALID_JSON", TOO_DEEP) from None
         source: MediaSource
         if form.file is not None:
             if request.url is not None:

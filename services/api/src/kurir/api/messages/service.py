@@ -32,8 +32,9 @@ from kurir.api.messages.store import LIST_TYPES, MessageHistory, cursor_of, posi
 from kurir.api.messages.views import STATUS_WORDS, MessageView, Page, Story, story_of, view_of
 from kurir.api.people import chat_in
 from kurir.api.problems import BACKLOG_RETRY_AFTER_S, Problem, problem_of
+from kurir.api.quota import MonthlyQuota
 from kurir.api.rate_limit import SendLimit
-from kurir.contracts import ids
+from kurir.contracts import ids, metadata
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.content import Content, Edit, Media, Quote, Revoke
 from kurir.contracts.events import AnyEvent
@@ -103,6 +104,7 @@ class Messages:
         devices: Devices,
         dispatch: Dispatch,
         limit: SendLimit,
+        quota: MonthlyQuota,
         idempotency: IdempotencyKeys,
         history: MessageHistory,
         just_received: JustReceived,
@@ -111,6 +113,7 @@ class Messages:
         self._devices = devices
         self._dispatch = dispatch
         self._limit = limit
+        self._quota = quota
         self._idempotency = idempotency
         self._history = history
         self._just_received = just_received
@@ -132,6 +135,8 @@ class Messages:
         quote = quote_of(request, to, country) if request.quote is not None else None
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
             raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
+        if request.metadata is not None and (fault := metadata.fault(request.metadata)) is not None:
+            raise Problem("VALIDATION_ERROR", f"The metadata {fault}.", field="metadata")
         content = None if isinstance(request, SendMedia) else content_of(request, to, country)
         return Order(
             caller,
@@ -176,14 +181,22 @@ class Messages:
         taken = await self.accept(order, idempotency_key, media)
         return taken.accepted, taken.headers
 
-    async def accept(self, order: Order, idempotency_key: str | None, media: MediaSource | None = None) -> Taken:
-        """Count the message against the device's limit and accept it.
+    async def accept(
+        self,
+        order: Order,
+        idempotency_key: str | None,
+        media: MediaSource | None = None,
+        *,
+        whatever_body: bool = False,
+    ) -> Taken:
+        """Count the message against the device's limit and accept it. With `whatever_body` the idempotency key alone
+        says what a repeat is.
 
         Raises Problem, with the limit's headers once it was counted.
         """
         headers = await self._limit.hit(order.caller.tenant, order.device) if order.is_limited else {}
         try:
-            accepted, is_repeat = await self._accept(order, idempotency_key, media)
+            accepted, is_repeat = await self._accept(order, idempotency_key, media, whatever_body)
             return Taken(accepted, headers, is_repeat)
         except Exception as error:
             problem = problem_of(error)
@@ -191,7 +204,7 @@ class Messages:
             raise problem from error
 
     async def _accept(
-        self, order: Order, idempotency_key: str | None, media: MediaSource | None
+        self, order: Order, idempotency_key: str | None, media: MediaSource | None, whatever_body: bool
     ) -> tuple[Accepted, bool]:
         """Store the message's command, and whether it was before; `media` is asked for the file of a SendMedia when it
         is needed.
@@ -201,15 +214,25 @@ class Messages:
         same idempotency key makes a repeat safe).
         """
         if idempotency_key is None:
-            return await self._submit(order, order.message_id or ids.uuid7(), self._clock.now(), media), False
+            message_id, now = order.message_id or ids.uuid7(), self._clock.now()
+            return await self._submit(order, message_id, now, media, may_be_repeated=False), False
         digest = _digest(order.request, media.digest if media else "")
         remembered = await self._idempotency.remember(
-            order.caller.tenant.id, idempotency_key, digest, message_id=order.message_id
+            order.caller.tenant.id,
+            idempotency_key,
+            digest,
+            message_id=order.message_id,
+            whatever_body=whatever_body,
         )
         record = remembered.record
         if record.accepted:
             return _accepted(order, record.message_id, record.at), True
-        accepted = await self._submit(order, record.message_id, record.at, media)
+        try:
+            accepted = await self._submit(order, record.message_id, record.at, media, may_be_repeated=True)
+        except Problem as problem:
+            if problem.code == "QUOTA_EXCEEDED":  # not counted any more: a repeat is counted anew, under another id
+                await self._idempotency.forget(remembered)
+            raise
         await self._idempotency.accepted(remembered)
         return accepted, False
 
@@ -278,7 +301,13 @@ class Messages:
         raise Problem("CONFLICT", "This message is not waiting for its time; it cannot be canceled any more.")
 
     async def _submit(
-        self, order: Order, message_id: str, accepted_at: datetime, media: MediaSource | None
+        self,
+        order: Order,
+        message_id: str,
+        accepted_at: datetime,
+        media: MediaSource | None,
+        *,
+        may_be_repeated: bool,
     ) -> Accepted:
         request = order.request
         content = order.content
@@ -300,8 +329,14 @@ class Messages:
             on_unknown=order.caller.tenant.on_unknown,
             typing_ms=request.typing_ms,
             reply_to=f"{order.outcomes}.{message_id}" if order.outcomes is not None else None,
+            metadata=request.metadata,
         )
-        await self._dispatch.submit(message, send_at=request.send_at)
+        tenant = order.caller.tenant
+        if tenant.messages_per_month is None or isinstance(content, Edit | Revoke):  # what was sent was counted
+            await self._dispatch.submit(message, send_at=request.send_at)
+        else:
+            async with self._quota.counted(tenant, message_id, may_be_repeated=may_be_repeated):
+                await self._dispatch.submit(message, send_at=request.send_at)
         return _accepted(order, message_id, accepted_at)
 
     def _ready(self, caller: Caller, device_id: str) -> Device:

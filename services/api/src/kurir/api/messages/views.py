@@ -71,6 +71,7 @@ class MessageView(Struct, frozen=True, kw_only=True, rename="camel"):
     updated_at: datetime
     send_at: datetime | None = None
     error: MessageError | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class StoryFact(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -95,6 +96,7 @@ class StoryFact(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults
     milliseconds: float | None = None
     next_at: datetime | None = None
     is_replay: bool = False
+    metadata: dict[str, Any] | None = None
 
 
 class Story(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -156,6 +158,7 @@ def _outbound(facts: Sequence[AboutSending]) -> MessageView:
         updated_at=max(fact.at for fact in facts),
         send_at=scheduled.send_at if scheduled else None,
         error=_error(latest) if isinstance(latest, MessageStatusChanged) else None,
+        metadata=queued.metadata if queued else None,
     )
 
 
@@ -185,7 +188,7 @@ def _told(fact: AboutMessage) -> StoryFact:
         case MessageUpserted():
             return StoryFact(at=fact.at, kind=kind, message_id=fact.whatsapp_id)
         case MessageQueued():
-            return StoryFact(at=fact.at, kind=kind, status=fact.status, send_at=fact.send_at)
+            return StoryFact(at=fact.at, kind=kind, status=fact.status, send_at=fact.send_at, metadata=fact.metadata)
         case MessageSending():
             return StoryFact(at=fact.at, kind=kind, status=fact.status, attempt=fact.attempt)
         case MessageStatusChanged():

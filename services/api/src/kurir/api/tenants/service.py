@@ -1,5 +1,7 @@
 """Customers and their keys. Used by operators over HTTP, and by the command line."""
 
+import zoneinfo
+
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -59,6 +61,7 @@ class Tenants:
         tenant_id = tenant_id or ids.short_id("ten_")
         if not ids.is_token(tenant_id) or tenant_id == OPERATORS:
             raise Problem("VALIDATION_ERROR", "An id is 1 to 64 of A-Z a-z 0-9 _ and -.", field="id")
+        _check_zone(new.time_zone)
         tenant = Tenant(
             id=tenant_id,
             name=new.name,
@@ -66,7 +69,9 @@ class Tenants:
             email=new.email,
             plan=new.plan,
             country=new.country,
+            time_zone=new.time_zone,
             rate_per_minute=new.rate_per_minute,
+            messages_per_month=new.messages_per_month,
             on_unknown=new.on_unknown,
             max_devices=new.max_devices,
             max_endpoints=new.max_endpoints,
@@ -81,6 +86,8 @@ class Tenants:
 
     async def change(self, actor: Actor, tenant_id: str, change: TenantChange) -> Tenant:
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
+        if isinstance(change.time_zone, str):
+            _check_zone(change.time_zone)
         try:
             tenant = await self._tenants.change(self.get(tenant_id).id, lambda known: replace(known, **given))
         except KeyMissing:
@@ -186,3 +193,8 @@ class Tenants:
             raise Problem("NOT_FOUND", "There is no such key.")
         await self._keys.delete(digest)
         await self._changes.tell(tenant_id or OPERATORS, "key.revoked", actor=actor, target=key_id)
+
+
+def _check_zone(name: str) -> None:
+    if name not in zoneinfo.available_timezones():
+        raise Problem("VALIDATION_ERROR", "A time zone is a name such as Asia/Jakarta.", field="timeZone")
