@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from kurir.api.live import following, telling, tickets
 from kurir.contracts import events, streams, subjects
+from kurir.dialects.dialect import Context
 from kurir.dialects.shapes import SHAPES
 from tests.support.api_server import Api, Client, running_api
 from tests.support.conditions import until
@@ -119,7 +120,7 @@ async def test_an_event_is_told_at_once_as_a_webhook_would_tell_it(api: Api, fol
         one = await next_of(told)
     (stored,) = await api.bus.read_from(streams.EVENTS.name, "kurir.evt.>", 1, 10)
     assert one.pop("id") == str(stored.seq)
-    body = SHAPES["device_gateway"](events.type_of(event), stored.data, lambda _: None).body
+    body = SHAPES["device_gateway"].payload(events.type_of(event), stored.data, Context(media_url=lambda _: None)).body
     assert one == json.loads(body)
     assert one["data"]["content"] == {"conversation": "Grüße 😀"}
 

@@ -31,7 +31,7 @@ from kurir.contracts.content import (
 )
 from kurir.contracts.records import PayloadShape as ShapeName
 from kurir.dialects.device_gateway.events import NAMES
-from kurir.dialects.dialect import MAX_BODY_BYTES, Payload
+from kurir.dialects.dialect import MAX_BODY_BYTES, Context, Payload
 from kurir.dialects.shapes import SHAPES
 from tests.contract.dialects.test_payloads_survive_javascript import through_node
 
@@ -46,8 +46,11 @@ def media_url(media: Media) -> str:
     return "https://kurir.example/media/" + media.object.split("/")[1]
 
 
+CONTEXT = Context(media_url=media_url)
+
+
 def told(event: events.Event, shape: str = "device_gateway") -> Payload:
-    return SHAPES[shape](events.type_of(event), events.encode(event), media_url)  # type: ignore[index]
+    return SHAPES[shape].payload(events.type_of(event), events.encode(event), CONTEXT)  # type: ignore[index]
 
 
 def a_message(content: Content | None = None, **fields: Any) -> events.MessageUpserted:
@@ -275,18 +278,18 @@ def test_no_body_is_larger_than_receivers_take(shape: str, event: events.Event) 
 
 def test_a_file_that_was_not_kept_says_why_and_has_no_url() -> None:
     lost = msgspec.structs.replace(PICTURE, object="", missing="media_expired")
-    payload = SHAPES["device_gateway"](
-        "messages.upsert", events.encode(a_message(Image(media=lost))), lambda media: None
+    payload = SHAPES["device_gateway"].payload(
+        "messages.upsert", events.encode(a_message(Image(media=lost))), Context(media_url=lambda media: None)
     )
     media = json.loads(payload.body)["data"]["media"]
     assert (media["url"], media["missing"]) == (None, "media_expired")
 
 
 @pytest.mark.parametrize("type_", sorted(set(events.EVENT_TYPES) - set(NAMES)))
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", ["native", "device_gateway"])
 def test_what_a_shape_has_no_name_for_keeps_its_own(shape: ShapeName, type_: str) -> None:
     for path in sorted((EXAMPLES / type_).glob("*.json")):
-        payload = SHAPES[shape](type_, path.read_bytes(), media_url)
+        payload = SHAPES[shape].payload(type_, path.read_bytes(), CONTEXT)
         body = json.loads(payload.body)
         assert payload.event == type_
         assert body.get("event", body.get("type")) == type_
@@ -316,10 +319,10 @@ def test_the_native_shape_says_the_event_as_the_stream_has_it() -> None:
     }
 
 
-@pytest.mark.parametrize("shape", sorted(SHAPES))
+@pytest.mark.parametrize("shape", ["native", "device_gateway"])
 def test_an_event_of_a_newer_version_is_passed_on(shape: str) -> None:
     event = b'{"type":"calls.offer","id":"e1","tenant":"t1","device":"d1","at":"2025-05-05T22:40:00Z","x":1.0}'
-    told_name, body = SHAPES[shape]("calls.offer", event, media_url)  # type: ignore[index]
+    told_name, body, _ = SHAPES[shape].payload("calls.offer", event, CONTEXT)  # type: ignore[index]
     assert told_name == "calls.offer"
     assert json.loads(body)["data"]["x"] == 1
     assert b'"x":1}' in body
@@ -329,4 +332,4 @@ def test_an_event_of_a_newer_version_is_passed_on(shape: str) -> None:
 @pytest.mark.parametrize("event", [b"", b"{", b"[]", b'{"id":"\\ud800"}'])
 def test_an_event_that_cannot_be_read_is_an_error(shape: str, event: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        SHAPES[shape]("messages.upsert", event, media_url)  # type: ignore[index]
+        SHAPES[shape].payload("messages.upsert", event, CONTEXT)  # type: ignore[index]

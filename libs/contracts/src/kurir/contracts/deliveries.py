@@ -16,7 +16,8 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """One event for one endpoint; the message in DELIVERIES stands for its attempt number `attempt` (from 1).
 
     `event` is the event's body byte for byte. `generation` grows with each replay. `stream_seq` is the event's
-    sequence in EVENTS: where its device's events are in order. A test stands in no stream.
+    sequence in EVENTS: where its device's events are in order. A test stands in no stream. `told_as` is what the
+    endpoint's dialect calls the event, where it may tell one as several; each of these is a delivery.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     generation: int = 0
     first_at: When
     message_id: str | None = None
+    told_as: str | None = None
     is_replay: bool = False
     is_test: bool = False
 

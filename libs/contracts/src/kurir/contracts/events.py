@@ -108,7 +108,8 @@ class MessageSending(Event, frozen=True, kw_only=True, tag="send.message.sending
 class MessageStatusChanged(Event, frozen=True, kw_only=True, tag="send.message.status"):
     """A message reached a status: the engine's answer, or a receipt.
 
-    `recipient` is who the receipt came from (in groups one of many); `whatsapp_id` is known from `sent` on.
+    `recipient` is who the receipt came from (in groups one of many); `whatsapp_id` is known from `sent` on. `content`
+    is there with `sent` alone: what WhatsApp took.
     """
 
     message_id: str
@@ -119,6 +120,7 @@ class MessageStatusChanged(Event, frozen=True, kw_only=True, tag="send.message.s
     detail: str | None = None
     attempt: int = 1
     recipient: Address | None = None
+    content: Content | None = None
 
 
 class PresenceUpdated(Event, frozen=True, kw_only=True, tag="presence.update"):

@@ -318,6 +318,7 @@ class Outbound:
             reason=reason,
             detail=detail or None,
             attempt=attempt,
+            content=command.content if status == "sent" else None,
         )
         stored = await self._store(fact, await self._next_to_mark() if status == "sent" else None)
         self._meters.commands[status].add()

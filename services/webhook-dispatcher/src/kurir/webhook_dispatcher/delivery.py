@@ -169,7 +169,7 @@ class Delivering:
         sent: Headers = []
         with child_span("webhook.attempt", traceparent) as span:
             try:
-                payload = self._payloads.of(delivery, endpoint.payload)
+                payload = self._payloads.of(delivery, endpoint)
                 writer = self._endpoints.writer(endpoint)
                 sent = writer.headers(
                     event_id=delivery.event_id,

@@ -1,4 +1,5 @@
-"""Which endpoints want an event: by type pattern (`dialects.event_patterns`), by device, and by what it says. Pure.
+"""Which endpoints want an event: by type pattern (`dialects.event_patterns`) in the words of its
+shape, by device, and by what it says. Pure.
 
 `interested` needs the subject alone; `hears` needs the body too, and reads it only where that matters.
 """
@@ -11,7 +12,7 @@ from kurir.contracts import subjects
 from kurir.contracts.content import Address
 from kurir.contracts.events import ENDPOINT_TYPES
 from kurir.contracts.records import Endpoint, EventFilter
-from kurir.dialects.event_patterns import wants_type
+from kurir.dialects.event_patterns import names_wanted
 
 _RECEIVED = frozenset({"messages.upsert", "messages.media.failed"})
 _SENT_PREFIX = "send.message."
@@ -23,7 +24,7 @@ def wants(endpoint: Endpoint, device: str, type_: str) -> bool:
         endpoint.active
         and endpoint.device in (None, device)
         and (not endpoint.filter.devices or device in endpoint.filter.devices or device == subjects.NO_DEVICE)
-        and wants_type(endpoint.events, type_)
+        and bool(names_wanted(endpoint.payload, endpoint.events, type_))
     )
 
 

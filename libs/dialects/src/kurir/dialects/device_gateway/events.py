@@ -11,32 +11,11 @@ from typing import Any
 import msgspec
 
 from kurir.contracts import events, states
-from kurir.contracts.content import (
-    Address,
-    Audio,
-    Contact,
-    ContactCard,
-    Content,
-    Document,
-    Edit,
-    Image,
-    LinkPreview,
-    Location,
-    Media,
-    MessageKey,
-    Poll,
-    Quote,
-    Reaction,
-    Revoke,
-    Sticker,
-    Text,
-    Unsupported,
-    Video,
-    media_of,
-)
+from kurir.contracts.content import Media, media_of
 from kurir.dialects import javascript
+from kurir.dialects.baileys import message, other_form, phone_form
 from kurir.dialects.clipping import encode_clipped
-from kurir.dialects.dialect import MAX_BODY_BYTES, MediaUrl, Payload
+from kurir.dialects.dialect import MAX_BODY_BYTES, Context, MediaUrl, Payload
 
 NAMES = {
     "messages.upsert": "message.received",
@@ -64,11 +43,6 @@ _STATUS: dict[states.MessageStatus, str] = {
 }
 
 
-_REVOKE = 0
-_MESSAGE_EDIT = 14
-"""Types of WhatsApp's ProtocolMessage, as its protobuf numbers them."""
-
-
 def status_word(status: states.MessageStatus) -> str:
     """QUEUED, SENT, DELIVERED, READ or FAILED. Which kind of failure it was stands in the error beside it."""
     return _STATUS[status]
@@ -79,13 +53,13 @@ def device_status_word(state: states.ConnectionState) -> str:
     return state.upper()
 
 
-def payload(type_: str, event: bytes | msgspec.Raw, media_url: MediaUrl) -> Payload:
+def payload(type_: str, event: bytes | msgspec.Raw, context: Context, told_as: str | None = None) -> Payload:
     """See `dialect.PayloadShape`."""
     fact = events.decode(type_, event)
     data: dict[str, Any]
     match fact:
         case events.MessageUpserted():
-            data = _received(fact, media_url)
+            data = _received(fact, context.media_url)
         case events.MessageStatusChanged():
             data = _status(fact, fact.status, fact.whatsapp_id, _error(fact.status, fact.reason, fact.detail))
         case events.MessageQueued() | events.MessageSending():
@@ -116,11 +90,11 @@ def _ms(fact: events.Event | events.EventHead) -> int:
 
 
 def _received(fact: events.MessageUpserted, media_url: MediaUrl) -> dict[str, Any]:
-    type_, content = _content(fact.content, fact.quote, fact.mentions, media_url)
+    type_, content = message(fact.content, fact.quote, fact.mentions, media_url)
     media = media_of(fact.content)
     return {
         "deviceId": fact.device,
-        "remoteJid": _phone_form(fact.chat),
+        "remoteJid": phone_form(fact.chat),
         "fromMe": fact.from_me,
         "type": type_,
         "content": content,
@@ -128,9 +102,9 @@ def _received(fact: events.MessageUpserted, media_url: MediaUrl) -> dict[str, An
         "id": fact.message_id,
         "messageId": fact.whatsapp_id,
         "pushName": fact.push_name,
-        "participant": _phone_form(fact.sender) if fact.is_group else None,
-        "remoteJidAlt": _other_form(fact.chat),
-        "participantAlt": _other_form(fact.sender) if fact.is_group else None,
+        "participant": phone_form(fact.sender) if fact.is_group else None,
+        "remoteJidAlt": other_form(fact.chat),
+        "participantAlt": other_form(fact.sender) if fact.is_group else None,
         "media": _media(media, media_url) if media else None,
     }
 
@@ -159,15 +133,6 @@ def _error(status: states.MessageStatus, reason: states.Reason | None, detail: s
     return {"code": reason or status, "message": sentence, "detail": detail}
 
 
-def _phone_form(address: Address) -> str:
-    return address.pn or address.jid
-
-
-def _other_form(address: Address) -> str | None:
-    """The hidden identity of somebody whose phone number is known too."""
-    return address.lid if address.lid != _phone_form(address) else None
-
-
 def _media(media: Media, media_url: MediaUrl) -> dict[str, Any]:
     missing = {"missing": media.missing} if media.missing else {}
     return {
@@ -178,126 +143,3 @@ def _media(media: Media, media_url: MediaUrl) -> dict[str, Any]:
         "fileName": media.file_name,
         **missing,
     }
-
-
-def _content(
-    content: Content, quote: Quote | None, mentions: tuple[str, ...], media_url: MediaUrl
-) -> tuple[str, dict[str, Any]]:
-    """The name of the content's kind and the content itself, as Baileys shapes a message (WAProto.proto, Message)."""
-    context = _context(quote, mentions)
-    match content:
-        case Text(text=text, preview=None) if context is None:
-            return "conversation", {"conversation": text}
-        case Text(text=text, preview=preview):
-            return _wrapped("extendedTextMessage", {"text": text} | _previewed(preview), context)
-        case Image():
-            return _wrapped("imageMessage", _media_message(content.media, media_url, content.caption), context)
-        case Video():
-            return _wrapped("videoMessage", _media_message(content.media, media_url, content.caption), context)
-        case Audio():
-            return _wrapped("audioMessage", {**_media_message(content.media, media_url), "ptt": content.voice}, context)
-        case Document():
-            named = {
-                **_media_message(content.media, media_url, content.caption),
-                "fileName": content.media.file_name,
-            }
-            return _wrapped("documentMessage", named, context)
-        case Sticker():
-            return _wrapped("stickerMessage", _media_message(content.media, media_url), context)
-        case Location():
-            place = {
-                "degreesLatitude": javascript.number(content.latitude),
-                "degreesLongitude": javascript.number(content.longitude),
-                "name": content.name,
-                "address": content.address,
-            }
-            return _wrapped("locationMessage", place, context)
-        case Contact(contacts=(card,)):
-            return _wrapped("contactMessage", _card(card), context)
-        case Contact(contacts=cards):
-            shown = {"displayName": f"{len(cards)} contacts", "contacts": [_card(card) for card in cards]}
-            return _wrapped("contactsArrayMessage", shown, context)
-        case Poll():
-            poll = {
-                "name": content.question,
-                "options": [{"optionName": option} for option in content.options],
-                "selectableOptionsCount": content.selectable,
-            }
-            return _wrapped("pollCreationMessage", poll, context)
-        case Reaction():
-            return _wrapped("reactionMessage", {"key": _key(content.target), "text": content.emoji}, None)
-        case Edit():
-            edited = {"extendedTextMessage": {"text": content.text}}
-            protocol = {"key": _key(content.target), "type": _MESSAGE_EDIT, "editedMessage": edited}
-            return _wrapped("protocolMessage", protocol, None)
-        case Revoke():
-            return _wrapped("protocolMessage", {"key": _key(content.target), "type": _REVOKE}, None)
-        case Unsupported(whatsapp_type=whatsapp_type):
-            return whatsapp_type, {}
-
-
-def _previewed(preview: LinkPreview | None) -> dict[str, Any]:
-    if preview is None:
-        return {}
-    return {"matchedText": preview.url, "title": preview.title, "description": preview.description}
-
-
-def _wrapped(name: str, message: dict[str, Any], context: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    if context is not None:
-        message["contextInfo"] = context
-    return name, {name: message}
-
-
-def _media_message(media: Media, media_url: MediaUrl, caption: str | None = None) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "url": media_url(media),
-        "mimetype": media.mimetype,
-        # A 64-bit integer in the protocol, which its JSON form writes as text.
-        "fileLength": str(media.size),
-    }
-    if caption is not None:
-        message["caption"] = caption
-    return message
-
-
-def _context(quote: Quote | None, mentions: tuple[str, ...]) -> dict[str, Any] | None:
-    if quote is None and not mentions:
-        return None
-    context: dict[str, Any] = {}
-    if quote is not None:
-        context["stanzaId"] = quote.key.whatsapp_id
-        context["participant"] = quote.key.participant
-        context["quotedMessage"] = {"conversation": quote.text} if quote.text is not None else None
-    if mentions:
-        context["mentionedJid"] = list(mentions)
-    return context
-
-
-def _key(key: MessageKey) -> dict[str, Any]:
-    return {
-        "remoteJid": key.chat,
-        "fromMe": key.from_me,
-        "id": key.whatsapp_id,
-        "participant": key.participant,
-    }
-
-
-def _card(card: ContactCard) -> dict[str, Any]:
-    return {"displayName": card.name, "vcard": _vcard(card)}
-
-
-def _vcard(card: ContactCard) -> str:
-    """vCard 3.0 (RFC 2426), as WhatsApp writes contacts."""
-    lines = ["BEGIN:VCARD", "VERSION:3.0", f"FN:{_escaped(card.name)}", f"N:;{_escaped(card.name)};;;"]
-    if card.organization:
-        lines.append(f"ORG:{_escaped(card.organization)};")
-    lines += [f"TEL;type=CELL;type=VOICE;waid={phone}:+{phone}" for phone in card.phones]
-    if card.email:
-        lines.append(f"EMAIL:{_escaped(card.email)}")
-    if card.url:
-        lines.append(f"URL:{_escaped(card.url)}")
-    return "\n".join([*lines, "END:VCARD"])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "").replace(";", "\\;").replace(",", "\\,")

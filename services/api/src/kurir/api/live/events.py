@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
-import segno
 
 from kurir.api.live.feed import DeviceFeed, DeviceState
 from kurir.contracts.records import Device
+from kurir.dialects.qr import qr_data_url
 
 HEARTBEAT_S = 15.0  # proxies close what is silent for a minute
 RECONNECT_MS = 3000
-QR_SCALE = 6  # pixels per module: about 400 pixels wide, which a phone reads from a screen
 
 _encode = msgspec.json.Encoder().encode
 
@@ -82,12 +80,6 @@ async def _qr(state: DeviceState, qr: str) -> dict[str, Any]:
         "dataUrl": await asyncio.to_thread(qr_data_url, qr),  # 10 ms of computing
         "expiresAt": round(expires_at.timestamp() * 1000) if expires_at else None,
     }
-
-
-@lru_cache(maxsize=256)
-def qr_data_url(text: str) -> str:
-    """A QR code of `text` as a PNG in a data URL."""
-    return str(segno.make(text, micro=False).png_data_uri(scale=QR_SCALE))
 
 
 def _frame(name: str, revision: int, data: dict[str, Any]) -> bytes:

@@ -18,7 +18,8 @@ from kurir.contracts import streams, subjects
 from kurir.contracts.content import Media
 from kurir.contracts.records import PayloadShape
 from kurir.contracts.subjects import parse_event
-from kurir.dialects.event_patterns import wants_type
+from kurir.dialects.dialect import Context
+from kurir.dialects.event_patterns import tellings
 from kurir.dialects.shapes import SHAPES
 from kurir.runtime import logs
 from kurir.runtime.broker import Bus, Stored
@@ -65,6 +66,7 @@ class LiveEvents:
     def __init__(self, bus: Bus, public_url: str) -> None:
         self._bus = bus
         self._media_at = public_url.rstrip("/") + "/media/"
+        self._context = Context(media_url=self._media_url, server_url=public_url.rstrip("/"))
         self._followers: Counter[str] = Counter()
         self._tails: set[Tail] = set()
         self._is_stopped = False
@@ -121,22 +123,25 @@ class LiveEvents:
         while not self._is_stopped:
             for stored in await tail.after(position, limit=BATCH, wait_s=max(0.0, told_at + HEARTBEAT_S - now())):
                 position = stored.seq
-                if (told := self._told(stored, wanted)) is not None:
+                for told in self._told(stored, wanted):
                     yield told
             if now() >= told_at + HEARTBEAT_S:
                 yield _about(position, POSITION, {})
                 told_at = now()
 
-    def _told(self, stored: Stored, wanted: Wanted) -> Told | None:
+    def _told(self, stored: Stored, wanted: Wanted) -> list[Told]:
+        """What a follower is told of an event: one thing, or, in the words of some shapes, several or nothing."""
         type_ = parse_event(stored.subject).type
-        if not wants_type(wanted.patterns, type_):
-            return None
+        tell = SHAPES[wanted.payload].payload
         try:
-            payload = SHAPES[wanted.payload](type_, stored.data, self._media_url)
+            payloads = [
+                tell(type_, stored.data, self._context, told_as)
+                for told_as in tellings(wanted.payload, wanted.patterns, type_, stored.data)
+            ]
         except msgspec.DecodeError as error:
             log.error("live.event_unreadable", tenant=wanted.tenant, type=type_, seq=stored.seq, error=str(error))
-            return None
-        return Told(stored.seq, payload.event, payload.body)
+            return []
+        return [Told(stored.seq, payload.event, payload.body) for payload in payloads]
 
     def _media_url(self, media: Media) -> str | None:
         identifier = media.object.partition("/")[2]

@@ -1,0 +1,21 @@
+"""What a message says, as one text, for APIs whose webhooks know nothing else of it. Pure."""
+
+from kurir.contracts.content import Contact, Content, Edit, Location, Poll, Reaction, Text
+
+
+def text_of(content: Content) -> str:
+    """The words, the caption, the emoji, names and numbers of contacts, a place's coordinates, a poll's question."""
+    match content:
+        case Text(text=text) | Edit(text=text) | Reaction(emoji=text) | Poll(question=text):
+            return text
+        case Contact(contacts=cards):
+            return ", ".join(" ".join((card.name, *card.phones)) for card in cards)
+        case Location():
+            return coordinates(content)
+        case _:
+            return getattr(content, "caption", None) or ""
+
+
+def coordinates(place: Location) -> str:
+    """Latitude and longitude in degrees, by a comma."""
+    return f"{place.latitude},{place.longitude}"
