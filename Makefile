@@ -99,6 +99,11 @@ test: setup .venv/.receivers-synced ## All tests: unit, broker, contract, system
 	@deploy/system-packages chromium php-cli
 	@$(RUN) pytest $(T) $(if $(K),-k "$(K)")
 
+.PHONY: compatibility
+compatibility: setup .venv/.receivers-synced ## Make the table of other gateways' endpoints from the tests that show them
+	@deploy/system-packages chromium php-cli
+	@$(RUN) pytest --compatibility=write -m shows
+
 .PHONY: test-system
 test-system: setup ## The system tests alone: real processes, killed at bad moments
 	@$(RUN) pytest tests/system

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kurir.runtime.broker import Bus
+from tests.support.compatibility.table import pytest_addoption, pytest_configure
 from tests.support.nats_container import NatsContainer, docker_answers
 from tests.support.nats_server import NatsServer
+
+__all__ = ["pytest_addoption", "pytest_configure"]  # pytest finds them here
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
