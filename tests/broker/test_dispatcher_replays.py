@@ -133,10 +133,14 @@ async def test_a_replay_takes_the_place_of_the_retry_that_was_scheduled(
     since = datetime.now(UTC)
     endpoint = await stage.endpoint(receiver.url("/hook"))
     receiver.on("/hook", Reply(500), Reply(204))
+
+    async def one_waits() -> bool:
+        return await stage.waiting() == 1
+
     async with stage.dispatcher(retry_schedule="3600"):
         event = await stage.say(a_message())
         await stage.attempts_until(1)
-        assert await stage.waiting() == 1
+        await until("the retry alone waits", one_waits)
         replay = await ended(stage, await order(stage, endpoint, since=since))
         await receiver.wait_for(2)
         await stage.nothing_waits()

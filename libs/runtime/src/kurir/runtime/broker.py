@@ -7,8 +7,8 @@ closes for good ends). Not guaranteed: that a publish which timed out was not st
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Self
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Self
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -87,7 +87,7 @@ class Bus:
         """Whether a publish has a chance right now."""
         return self._connection.is_usable
 
-    async def publish(
+    def publish(
         self,
         subject: str,
         payload: bytes,
@@ -95,13 +95,13 @@ class Bus:
         msg_id: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 5.0,
-    ) -> PubAck:
+    ) -> Coroutine[Any, Any, PubAck]:
         """Publish and return JetStream's confirmation. Nothing is repeated.
 
         Raises BrokerUnavailable (not connected, no answer in time, no stream for the subject), BacklogFull,
         WrongSequence or PublishRefused; all are PublishError. ValueError for what is no subject or header.
         """
-        return await self._publisher.publish(subject, payload, msg_id, headers, timeout_s)
+        return self._publisher.publish(subject, payload, msg_id, headers, timeout_s)
 
     async def publish_many(self, items: Sequence[Outgoing], timeout_s: float = 5.0) -> list[PubAck | PublishError]:
         """Publish in order, many in flight; the answer holds a confirmation or an error for each, in order.

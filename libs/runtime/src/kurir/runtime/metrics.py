@@ -94,6 +94,11 @@ class _Labelled:
 
 
 class Counter(_Labelled):
+    def series(self, **labels: str) -> Callable[[float], None]:
+        """`add` for these labels, found once."""
+        added: Callable[[float], None] = self._of(labels).inc
+        return added
+
     def add(self, amount: float = 1, /, **labels: str) -> None:
         self._of(labels).inc(amount)
 
@@ -104,5 +109,10 @@ class Gauge(_Labelled):
 
 
 class Histogram(_Labelled):
+    def series(self, **labels: str) -> Callable[[float], None]:
+        """`observe` for these labels, found once."""
+        observed: Callable[[float], None] = self._of(labels).observe
+        return observed
+
     def observe(self, value: float, /, **labels: str) -> None:
         self._of(labels).observe(value)

@@ -52,6 +52,9 @@ class Done(msgspec.Struct, frozen=True):
     """The handler returned."""
 
 
+DONE: Final = Done()
+
+
 class Again(msgspec.Struct, frozen=True):
     """The handler is to be called again after `delay_s`."""
 
@@ -73,7 +76,7 @@ def fate_of(error: Exception | None, attempt: int) -> Fate:
     """What the handler's outcome at its `attempt`-th call (from 1) means for the message."""
     match error:
         case None:
-            return Done()
+            return DONE
         case Retry():
             return Again(max(0.0, error.delay_s), error.reason)
         case Rejected():
@@ -98,14 +101,18 @@ async def call(handler: Handler, message: Incoming, attempt: int) -> Fate:
     try:
         await handler(message)
     except Exception as error:
-        fate = fate_of(error, attempt)
-        is_explained = isinstance(error, Retry | Rejected | PublishError) or (
-            isinstance(fate, GivenUp) and fate.rejected.code != "INTERNAL_ERROR"
-        )
-        if not is_explained:
-            log.exception("message.failed", attempt=attempt, **_facts(message))
-        return fate
-    return Done()
+        return _fate_told(error, message, attempt)
+    return DONE
+
+
+def _fate_told(error: Exception, message: Incoming, attempt: int) -> Fate:
+    fate = fate_of(error, attempt)
+    is_explained = isinstance(error, Retry | Rejected | PublishError) or (
+        isinstance(fate, GivenUp) and fate.rejected.code != "INTERNAL_ERROR"
+    )
+    if not is_explained:
+        log.exception("message.failed", attempt=attempt, **_facts(message))
+    return fate
 
 
 async def settle(bus: Bus, message: Incoming, handler: Handler) -> Fate:
@@ -114,11 +121,14 @@ async def settle(bus: Bus, message: Incoming, handler: Handler) -> Fate:
     A cancelled handler gives its message back at once and lets the cancellation through.
     """
     try:
-        fate = await call(handler, message, message.delivered)
+        await handler(message)
     except asyncio.CancelledError:
         message.nak()
         raise
-    return await conclude(bus, message, fate)
+    except Exception as error:
+        return await conclude(bus, message, _fate_told(error, message, message.delivered))
+    message.ack()
+    return DONE
 
 
 async def conclude(bus: Bus, message: Incoming, fate: Fate, *, keeps_place: bool = False) -> Fate:

@@ -6,7 +6,8 @@ request: while MongoDB is away nothing is known of the past, and a request may b
 
 import asyncio
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import msgspec
 
@@ -35,13 +36,13 @@ class AuditTrail:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def record(self, fact: AuditFact) -> None:
+    def record(self, fact: AuditFact) -> Coroutine[Any, Any, None]:
         """Return when the stream has stored `fact`; a repeat under the same id is stored once.
 
         An outage is waited out for RECORD_WITHIN_S. Raises PublishError.
         """
         subject = subjects.audit(fact.tenant, fact.__struct_config__.tag)  # type: ignore[arg-type]
-        await publish_through_outage(self._bus, subject, _encoder.encode(fact), msg_id=fact.id)
+        return publish_through_outage(self._bus, subject, _encoder.encode(fact), msg_id=fact.id)
 
 
 async def publish_through_outage(

@@ -53,6 +53,10 @@ class Circuits:
         """Endpoints that are left alone at the moment."""
         return sum(tripped.circuit.is_tripped for tripped in self._tripped.values())
 
+    def has_tripped(self, endpoint: str) -> bool:
+        """Whether its latest attempt failed, so that `admit` has to be asked."""
+        return endpoint in self._tripped
+
     async def admit(self, endpoint: str) -> None:
         """Return when an attempt may be made, which may be the probe that decides for all others.
 

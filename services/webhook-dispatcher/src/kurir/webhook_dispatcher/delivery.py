@@ -7,8 +7,9 @@ not written yet, while MongoDB is away, when the broker forgot that it had store
 requests stand on record, each under an id of its own.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -19,7 +20,7 @@ from kurir.contracts.states import DeliveryOutcome
 from kurir.runtime.broker import Bus, Incoming
 from kurir.runtime.clock import Clock
 from kurir.runtime.egress import Answer, Egress, TransportFailure
-from kurir.runtime.logs import get
+from kurir.runtime.logs import get, is_left_out
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import Rejected, Retry
 from kurir.runtime.tracing import TRACEPARENT, child_span, current_traceparent, valid_traceparent
@@ -42,6 +43,7 @@ log = get("kurir.delivery")
 OURS: Final = frozenset({"busy", "canceled"})
 """Failures of ours, in which the endpoint had no part: no attempt was made."""
 OURS_AGAIN_S: Final = 1.0
+NO_HEADERS: Final[Mapping[str, str]] = {}  # only a failure's are worth reading
 
 _encoder = msgspec.json.Encoder()
 
@@ -98,7 +100,9 @@ class Delivering:
         except msgspec.DecodeError as error:
             raise self._rejected(error) from error
         traceparent = valid_traceparent(message.header(TRACEPARENT))
-        endpoint = await self._endpoints.find(delivery.tenant, delivery.endpoint)
+        endpoint = self._endpoints.known(delivery.tenant, delivery.endpoint)
+        if endpoint is None:
+            endpoint = await self._endpoints.find(delivery.tenant, delivery.endpoint)
         if message.delivered > 1:
             earlier = await self._history.find(delivery, delivery.attempt)
             if earlier is not None:
@@ -106,7 +110,8 @@ class Delivering:
                     await self.follow_up(message, delivery, endpoint, earlier, traceparent)
                 return None
         attempt = await self.attempt(delivery, endpoint, traceparent)
-        await self.follow_up(message, delivery, endpoint, attempt, traceparent)
+        if attempt.outcome != "delivered":
+            await self.follow_up(message, delivery, endpoint, attempt, traceparent)
         return attempt
 
     async def attempt(
@@ -123,12 +128,9 @@ class Delivering:
         if endpoint is None or not endpoint.active or self._health.is_disabled(endpoint):
             attempt = self._canceled(delivery, endpoint)
         else:
-            if in_order_until is None:  # a single one under way needs no circuit
+            if in_order_until is None and self._circuits.has_tripped(endpoint.id):  # a single one needs no circuit
                 await self._circuits.admit(endpoint.id)
-            if endpoint.max_per_second is not None:
-                await self._rates.turn(endpoint, endpoint.max_per_second)
-            async with self._places.of(delivery.tenant):
-                attempt = await self._attempt(delivery, endpoint, traceparent, in_order_until)
+            attempt = await self._in_its_turn(delivery, endpoint, traceparent, in_order_until)
         await self._recorded(attempt)
         return attempt
 
@@ -137,10 +139,7 @@ class Delivering:
 
         A failure has no consequences; a success is one like any other. Raises as `deliver`.
         """
-        if endpoint.max_per_second is not None:
-            await self._rates.turn(endpoint, endpoint.max_per_second)
-        async with self._places.of(delivery.tenant):
-            attempt = await self._attempt(delivery, endpoint, None, None)
+        attempt = await self._in_its_turn(delivery, endpoint, None, None)
         await self._recorded(attempt)
         return attempt
 
@@ -160,6 +159,18 @@ class Delivering:
     async def _was_followed_up(self, delivery: Delivery, attempt: DeliveryAttempt) -> bool:
         """Whether the next attempt was made already: scheduling it again would make it twice."""
         return attempt.outcome == "retry" and await self._history.find(delivery, delivery.attempt + 1) is not None
+
+    async def _in_its_turn(
+        self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None, in_order_until: datetime | None
+    ) -> DeliveryAttempt:
+        if endpoint.max_per_second is not None:
+            await self._rates.turn(endpoint, endpoint.max_per_second)
+        if not self._places.take_now(delivery.tenant):
+            await self._places.take(delivery.tenant)
+        try:
+            return await self._attempt(delivery, endpoint, traceparent, in_order_until)
+        finally:
+            self._places.give_back(delivery.tenant)
 
     async def _attempt(
         self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None, in_order_until: datetime | None
@@ -188,7 +199,7 @@ class Delivering:
                     response_cap=self._response_cap,
                     client_certificate=writer.client_certificate,
                 )
-                verdict = outcome.of_answer(answer.status, _retry_headers(answer), at)
+                verdict = outcome.of_answer(answer.status, NO_HEADERS if answer.status < 300 else answer.headers, at)
             except msgspec.DecodeError as error:
                 raise self._rejected(error) from error
             except TransportFailure as failure:
@@ -238,26 +249,56 @@ class Delivering:
                 wait_s = delay_s(delays_s, delivery.attempt, verdict.retry_after_s)
             result = "dead" if wait_s is None else "retry"
             next_at = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
-        return _fact(
-            delivery,
-            at,
-            endpoint.url,
-            result,
+        detail, response = (None, answer.body) if isinstance(answer, Answer) else (answer.detail, b"")
+        return DeliveryAttempt(
+            id=ids.uuid7(),
+            delivery=delivery.id,
+            generation=delivery.generation,
+            attempt=delivery.attempt,
+            tenant=delivery.tenant,
+            device=delivery.device,
+            endpoint=delivery.endpoint,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            message_id=delivery.message_id,
+            at=at,
+            url=endpoint.url,
+            outcome=result,
             milliseconds=round(answer.milliseconds, 3),
             status=answer.status,
             error=verdict.error,
-            detail=None if isinstance(answer, Answer) else answer.detail,
+            detail=detail,
             address=answer.address,
-            response=answer.body.decode(errors="replace") if isinstance(answer, Answer) else "",
+            response=response.decode(errors="replace"),
             request_headers=request.shown(sent),
             next_at=next_at,
+            is_replay=delivery.is_replay,
+            is_test=delivery.is_test,
         )
 
     def _canceled(self, delivery: Delivery, endpoint: Endpoint | None) -> DeliveryAttempt:
         """The endpoint was deleted, turned off or disabled after the event: nothing is sent, and that is recorded."""
         self._circuits.succeeded(delivery.endpoint)
         url, error = ("", "endpoint_gone") if endpoint is None else (endpoint.url, "endpoint_off")
-        return _fact(delivery, self._clock.now(), url, "canceled", milliseconds=0.0, error=error)
+        return DeliveryAttempt(
+            id=ids.uuid7(),
+            delivery=delivery.id,
+            generation=delivery.generation,
+            attempt=delivery.attempt,
+            tenant=delivery.tenant,
+            device=delivery.device,
+            endpoint=delivery.endpoint,
+            event_id=delivery.event_id,
+            event_type=delivery.event_type,
+            message_id=delivery.message_id,
+            at=self._clock.now(),
+            url=url,
+            outcome="canceled",
+            milliseconds=0.0,
+            error=error,
+            is_replay=delivery.is_replay,
+            is_test=delivery.is_test,
+        )
 
     async def follow_up(
         self,
@@ -322,38 +363,15 @@ def following(delivery: Delivery) -> Delivery:
     return msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
 
 
-def _fact(delivery: Delivery, at: datetime, url: str, result: DeliveryOutcome, **facts: Any) -> DeliveryAttempt:
-    return DeliveryAttempt(
-        id=ids.uuid7(),
-        delivery=delivery.id,
-        generation=delivery.generation,
-        attempt=delivery.attempt,
-        tenant=delivery.tenant,
-        device=delivery.device,
-        endpoint=delivery.endpoint,
-        event_id=delivery.event_id,
-        event_type=delivery.event_type,
-        message_id=delivery.message_id,
-        at=at,
-        url=url,
-        outcome=result,
-        is_replay=delivery.is_replay,
-        is_test=delivery.is_test,
-        **facts,
-    )
-
-
-def _retry_headers(answer: Answer) -> dict[str, str]:
-    """Only a failure's headers are worth reading."""
-    return {} if answer.status < 300 else dict(answer.headers)
-
-
 def _tell(attempt: DeliveryAttempt) -> None:
     """One line with all that is known but for what was said: bodies and headers stand in the audit.
 
     The levels differ so that failures are still told when there are more successes than a log takes.
     """
-    write = log.info if attempt.outcome == "delivered" else log.warning
+    level = "info" if attempt.outcome == "delivered" else "warning"
+    if is_left_out(level, "delivery.attempted"):
+        return
+    write = log.info if level == "info" else log.warning
     write(
         "delivery.attempted",
         tenant=attempt.tenant,

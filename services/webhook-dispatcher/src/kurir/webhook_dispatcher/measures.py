@@ -17,17 +17,18 @@ class Measures:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._attempt_seconds = metrics.histogram(
+        attempt_seconds = metrics.histogram(
             "kurir_webhook_attempt_seconds",
             "Time of one attempt until its whole answer, by what was decided after it; its count is that of attempts",
             outcome=_OUTCOMES,
         )
+        self._attempt_seconds = {outcome: attempt_seconds.series(outcome=outcome) for outcome in _OUTCOMES}
         self._failures = metrics.counter(
             "kurir_webhook_failures_total", "Attempts that failed, by the class of failure", error=_FAILURES
         )
         self._first_byte_seconds = metrics.histogram(
             "kurir_webhook_lag_seconds", "From the event in the stream to the start of its first request"
-        )
+        ).series()
         self._fanned_out = metrics.counter("kurir_events_fanned_out_total", "Events that were matched to endpoints")
         self._deliveries = metrics.counter("kurir_deliveries_total", "Deliveries that came of events")
         self._dead = metrics.counter(
@@ -58,7 +59,7 @@ class Measures:
         )
 
     def attempted(self, attempt: DeliveryAttempt) -> None:
-        self._attempt_seconds.observe(attempt.milliseconds / 1000, outcome=attempt.outcome)
+        self._attempt_seconds[attempt.outcome](attempt.milliseconds / 1000)
         if attempt.error is not None and attempt.outcome != "canceled":
             self._failures.add(error=attempt.error)
         if attempt.outcome in ("dead", "disabled"):
@@ -66,7 +67,7 @@ class Measures:
 
     def first_byte(self, seconds: float) -> None:
         """Clocks of two machines differ: less than nothing counts as nothing."""
-        self._first_byte_seconds.observe(max(0.0, seconds))
+        self._first_byte_seconds(max(0.0, seconds))
 
     def fanned_out(self, events: int, deliveries: int) -> None:
         self._fanned_out.add(events)
