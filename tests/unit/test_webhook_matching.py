@@ -126,6 +126,8 @@ ALL = {
         (EventFilter(chats=("628111@s.whatsapp.net",)), set(ALL)),
         (EventFilter(chats=("123@lid", "9@g.us")), {"received", "written", "missing", "connected"}),
         (EventFilter(chats=("628112@s.whatsapp.net",)), {"connected"}),
+        (EventFilter(groups=False), set(ALL)),
+        (EventFilter(groups=True), {"connected"}),
         (
             EventFilter(chats=("628111@s.whatsapp.net",), direction="in", from_me=False),
             {"received", "missing", "connected"},
@@ -137,6 +139,15 @@ def test_a_filter_looks_at_chat_direction_and_writer(filter: EventFilter, expect
     assert {
         name for name, event in ALL.items() if hears(endpoint, events.type_of(event), events.encode(event))
     } == expected
+
+
+def test_a_filter_keeps_groups_away_or_hears_of_them_alone() -> None:
+    office = Address(jid="120363025246125486@g.us")
+    in_group = msgspec.structs.replace(RECEIVED, chat=office)
+    for wanted in (True, False):
+        endpoint = an_endpoint(filter=EventFilter(groups=wanted))
+        assert hears(endpoint, "messages.upsert", events.encode(in_group)) is wanted
+        assert hears(endpoint, "messages.upsert", events.encode(RECEIVED)) is not wanted
 
 
 def test_an_endpoint_hears_of_others_and_never_of_itself() -> None:

@@ -189,13 +189,15 @@ class EventFilter(Struct, frozen=True, kw_only=True):
 
     `chats` are JIDs. `direction` is `in` for what others wrote, `out` for what the account
     wrote and what became of it. `from_me` is about messages.upsert alone: what the account wrote on another of its
-    devices, or everything else. An event that has no chat, or no direction, passes.
+    devices, or everything else. `groups` says whether it is about a group. An event that has no chat, or no direction,
+    passes.
     """
 
     devices: tuple[str, ...] = ()
     chats: tuple[str, ...] = ()
     direction: Literal["in", "out"] | None = None
     from_me: bool | None = None
+    groups: bool | None = None
 
 
 class SealedCertificate(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ def hears(endpoint: Endpoint, type_: str, event: bytes) -> bool:
     if type_ in ENDPOINT_TYPES and _is_about(endpoint, event):
         return False
     filter = endpoint.filter
-    is_asked = bool(filter.chats) or filter.direction is not None or filter.from_me is not None
+    is_asked = bool(filter.chats) or any(one is not None for one in (filter.direction, filter.from_me, filter.groups))
     return not is_asked or passes(filter, type_, event)
 
 
@@ -75,6 +75,8 @@ def passes(filter: EventFilter, type_: str, event: bytes) -> bool:
         return False
     if filter.direction is not None and filter.direction != (_direction(type_, said) or filter.direction):
         return False
+    if filter.groups is not None and filter.groups != (_is_of_group(said) if _names(said) else filter.groups):
+        return False
     return not filter.chats or _is_of(filter.chats, said)
 
 
@@ -92,6 +94,15 @@ def _direction(type_: str, said: _Said) -> str | None:
 
 
 def _is_of(chats: tuple[str, ...], said: _Said) -> bool:
-    names = [said.to] if said.chat is None else [said.chat.jid, said.chat.pn, said.chat.lid]
-    known = [name for name in names if name]
+    known = _names(said)
     return not known or any(name in chats for name in known)
+
+
+def _is_of_group(said: _Said) -> bool:
+    return any(name.endswith("@g.us") for name in _names(said))
+
+
+def _names(said: _Said) -> list[str]:
+    """Every name of the chat that it is about."""
+    names = [said.to] if said.chat is None else [said.chat.jid, said.chat.pn, said.chat.lid]
+    return [name for name in names if name]

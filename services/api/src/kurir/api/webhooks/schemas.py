@@ -38,12 +38,14 @@ class WebhookFilter(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
     `chats` are phone numbers or JIDs. `direction` is `in` for what others wrote, `out` for what the account wrote and
     what became of it. `fromMe` is about received messages alone: `true` for what the account wrote on its phone or
-    another device, `false` for everything else. Events without a chat or a direction, such as device.status, pass."""
+    another device, `false` for everything else. `groups` is `true` for what is about groups alone, `false` for the
+    rest. Events without a chat or a direction, such as device.status, pass."""
 
     device_ids: DeviceIds = ()
     chats: Chats = ()
     direction: Literal["in", "out"] | None = None
     from_me: bool | None = None
+    groups: bool | None = None
 
 
 class NewClientCertificate(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -209,6 +211,7 @@ def view_of(endpoint: Endpoint, state: EndpointState | None, secret: str | None 
             chats=endpoint.filter.chats,
             direction=endpoint.filter.direction,
             from_me=endpoint.filter.from_me,
+            groups=endpoint.filter.groups,
         ),
         max_per_second=endpoint.max_per_second,
         retry_schedule=endpoint.retry_delays_s,

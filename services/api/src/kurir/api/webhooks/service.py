@@ -14,7 +14,14 @@ from kurir.api.urls import checked_url
 from kurir.api.webhooks.endpoint_secrets import EndpointSecrets, check_headers, check_signatures
 from kurir.api.webhooks.schemas import NewClientCertificate, NewWebhook, RotateSecret, WebhookChange, WebhookFilter
 from kurir.contracts import ids
-from kurir.contracts.records import Endpoint, EndpointState, EventFilter, SealedCertificate
+from kurir.contracts.records import (
+    Endpoint,
+    EndpointState,
+    EventFilter,
+    PayloadOptions,
+    PayloadShape,
+    SealedCertificate,
+)
 from kurir.dialects.event_patterns import is_event_pattern
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.client_certificates import ClientCertificate
@@ -60,14 +67,21 @@ class Webhooks:
         """Its health, as the webhook-dispatcher said last."""
         return self._states.get(f"{endpoint.tenant}.{endpoint.id}")
 
-    async def create(self, caller: Caller, new: NewWebhook) -> tuple[Endpoint, str]:
-        """The endpoint and its secret. Raises Problem: LIMIT_REACHED, or about a field."""
+    async def create(
+        self, caller: Caller, new: NewWebhook, *, options: PayloadOptions | None = None
+    ) -> tuple[Endpoint, str]:
+        """The endpoint and its secret. Raises Problem: LIMIT_REACHED, or about a field.
+
+        With `options` another gateway's client made it, in whose words `events` were judged.
+        """
         if len(self._endpoints.items(caller.tenant.id)) >= caller.tenant.max_endpoints:
             raise Problem("LIMIT_REACHED")
         device = new.device_id if new.device_id is not None else caller.key.device
         signatures = check_signatures(new.signatures, new.secret)
         check_headers(new.headers, signatures, new.body_hmac)
-        url = await self._checked(caller, new.url, new.events, device)
+        if options is None:
+            self.check_events(new.events, new.payload)
+        url = await self._checked(caller, new.url, device)
         filter = self.filter(caller, new.filter)
         now = self._clock.now()
         identifier = ids.short_id("wh_")
@@ -83,6 +97,7 @@ class Webhooks:
             device=device,
             signatures=signatures,
             payload=new.payload,
+            payload_options=options or PayloadOptions(),
             headers=secrets.sealed_headers(new.headers, {}),
             body_hmac=new.body_hmac,
             client_certificate=_sealed(secrets, new.client_certificate),
@@ -99,7 +114,10 @@ class Webhooks:
         await self._tell(caller, "endpoint.created", endpoint, url=endpoint.url)
         return endpoint, secret
 
-    async def change(self, caller: Caller, webhook_id: str, change: WebhookChange) -> Endpoint:
+    async def change(
+        self, caller: Caller, webhook_id: str, change: WebhookChange, *, options: PayloadOptions | None = None
+    ) -> Endpoint:
+        """`options` as in `create`. Raises Problem: WEBHOOK_NOT_FOUND, or about a field."""
         known = self.get(caller, webhook_id)
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
         if "device_id" in given:
@@ -126,8 +144,12 @@ class Webhooks:
             given["headers"] = secrets.sealed_headers(headers, known.headers)
         if given.get("active"):
             given["disabled_reason"] = None
+        if options is not None:
+            given["payload_options"] = options
         wanted = replace(known, **given)
-        url = await self._checked(caller, wanted.url, wanted.events, wanted.device)
+        if options is None and ("events" in given or "payload" in given):
+            self.check_events(wanted.events, wanted.payload)
+        url = await self._checked(caller, wanted.url, wanted.device)
         if "url" in given:
             given["url"] = url
         endpoint = await self._write(known, **given)
@@ -153,9 +175,8 @@ class Webhooks:
         await self._tell(caller, "endpoint.secret_rotated", endpoint)
         return endpoint, secret, now + overlap
 
-    async def _checked(self, caller: Caller, url: str, events: tuple[str, ...], device: str | None) -> str:
+    async def _checked(self, caller: Caller, url: str, device: str | None) -> str:
         """The URL as it is kept. Raises Problem about a field."""
-        self.check_events(events)
         if device is not None:
             try:
                 self._devices.get(caller, device)
@@ -163,10 +184,10 @@ class Webhooks:
                 raise Problem(problem.code, field="deviceId") from None
         return await checked_url(url, self._guard)
 
-    def check_events(self, patterns: tuple[str, ...]) -> None:
-        """Raise Problem for one that no event can match."""
+    def check_events(self, patterns: tuple[str, ...], payload: PayloadShape = "native") -> None:
+        """Raise Problem for one that no event can match, in the words of the payload's shape either."""
         for index, pattern in enumerate(patterns):
-            if not is_event_pattern(pattern):
+            if not is_event_pattern(pattern, payload):
                 raise Problem("VALIDATION_ERROR", f"There is no event {pattern!r}.", field=f"events[{index}]")
 
     def filter(self, caller: Caller, wanted: WebhookFilter) -> EventFilter:
@@ -184,7 +205,11 @@ class Webhooks:
                 message = f"{chat!r} is no phone number and no JID."
                 raise Problem("VALIDATION_ERROR", message, field=f"filter.chats[{index}]") from None
         return EventFilter(
-            devices=wanted.device_ids, chats=tuple(chats), direction=wanted.direction, from_me=wanted.from_me
+            devices=wanted.device_ids,
+            chats=tuple(chats),
+            direction=wanted.direction,
+            from_me=wanted.from_me,
+            groups=wanted.groups,
         )
 
     async def _write(self, known: Endpoint, **given: object) -> Endpoint:
