@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from kurir.contracts import subjects
 from kurir.session_node.engines.sandbox.client import SandboxEngine
@@ -44,8 +45,8 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(nats_url: str, mongo_url: str = NOBODY) -> AsyncIterator[Gateway]:
-    """Start both, with every partition owned."""
-    async with running_api(nats_url, mongo_url) as api, LocalShard(nats_url) as shard:
+async def running_gateway(nats_url: str, mongo_url: str = NOBODY, **settings: Any) -> AsyncIterator[Gateway]:
+    """Start both, with every partition owned. `settings` are the api's."""
+    async with running_api(nats_url, mongo_url, **settings) as api, LocalShard(nats_url) as shard:
         await until("it owns every partition", lambda: len(shard.shard.owned) == subjects.COMMAND_PARTITIONS)
         yield Gateway(nats_url, api, shard)

@@ -17,6 +17,7 @@ from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
 from kurir.api.export import routes as export
 from kurir.api.groups import routes as groups
+from kurir.api.legacy import baileys_gateway, shared_paths
 from kurir.api.legacy.paths import words_of
 from kurir.api.live import event_routes as live_events
 from kurir.api.live import routes as live
@@ -76,7 +77,14 @@ def create_app(services: Services, health: Health) -> Litestar:
     native = [Router(mount, route_handlers=[*native_routes(services.authenticator), *sends]) for mount in ("/", "/api")]
     provided = {name: getattr(services, name) for name in services.__struct_fields__}
     return Litestar(
-        [*native, documents.router(), dashboard.router(), *_health_routes(health)],
+        [
+            *native,
+            documents.router(),
+            dashboard.router(),
+            shared_paths.router(),
+            baileys_gateway.router(),
+            *_health_routes(health),
+        ],
         dependencies={
             "caller": Provide(provide_caller, sync_to_thread=False),
             "operator": Provide(provide_operator, sync_to_thread=False),
@@ -111,6 +119,8 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
         settings.api_port,
         grace_s=max(1.0, settings.shutdown_grace_s - OTHERS_STOP_S),
         ws=WebsocketProtocol,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         **websocket_protocol.OPTIONS,
     )
     await server.start()

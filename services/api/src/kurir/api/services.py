@@ -14,7 +14,11 @@ from kurir.api.export.service import Exports
 from kurir.api.groups.service import Groups
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.legacy.access import Access
+from kurir.api.legacy.bots import Bots
+from kurir.api.legacy.ip_limit import IpLimit
+from kurir.api.legacy.process import Process
 from kurir.api.legacy.sending import Sender
+from kurir.api.legacy.shared_paths import Hosts
 from kurir.api.live.feed import DeviceFeed
 from kurir.api.live.following import LiveEvents
 from kurir.api.live.tickets import Tickets
@@ -78,6 +82,9 @@ class Services(Struct, frozen=True):
     chats: Chats
     access: Access
     sender: Sender
+    bots: Bots
+    hosts: Hosts
+    ip_limit: IpLimit
 
 
 async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Services:
@@ -151,6 +158,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     )
     media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
     webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
+    access = Access(authenticator, device_service, settings.anonymous)
     return Services(
         authenticator=authenticator,
         devices=device_service,
@@ -169,6 +177,18 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         groups=Groups(device_service, questions, idempotency),
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),
-        access=Access(authenticator, device_service, settings.anonymous),
+        access=access,
         sender=Sender(device_service, messages, media, outcomes),
+        bots=Bots(
+            access,
+            device_service,
+            webhooks,
+            feed,
+            Process(),
+            environment=settings.environment,
+            needs_key=settings.anonymous is None,
+            requests_per_hour=settings.requests_per_hour,
+        ),
+        hosts=Hosts(settings.dialects_of_hosts, settings.public_url.rstrip("/")),
+        ip_limit=IpLimit(bus, settings.requests_per_hour),
     )

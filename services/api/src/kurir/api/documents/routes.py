@@ -1,11 +1,8 @@
-"""What describes the api: a service document, OpenAPI, Swagger UI, and texts for language models."""
-
-from typing import Any
+"""What describes the api: OpenAPI, Swagger UI, and texts for language models."""
 
 from litestar import MediaType, Router, get
 
 from kurir.api.documents import llms, openapi
-from kurir.api.media.kinds import EXTENSIONS, LIMITS, MIB
 
 _SWAGGER = f"""<!DOCTYPE html>
 <html lang="en">
@@ -24,24 +21,6 @@ SwaggerUIBundle({{url: "/api/openapi.json", dom_id: "#api", deepLinking: true, p
 </body>
 </html>
 """
-
-
-@get("/", sync_to_thread=False)
-def describe_service() -> dict[str, Any]:
-    """What this is and where to read on."""
-    return {
-        "service": openapi.TITLE,
-        "version": openapi.VERSION,
-        "status": "running",
-        "documentation": {
-            "swagger": "/api/docs",
-            "openapi": "/api/openapi.json",
-            "llms": "/llms.txt",
-            "llmsFull": "/llms-full.txt",
-        },
-        "supportedFormats": EXTENSIONS,
-        "fileSizeLimits": {kind: f"{limit // MIB}MB" for kind, limit in LIMITS.items()},
-    }
 
 
 @get(["/openapi.json", "/api/openapi.json"], media_type=MediaType.JSON, sync_to_thread=False)
@@ -64,7 +43,7 @@ def show_llms_full() -> str:
     return llms.full()
 
 
-routes = (describe_service, show_openapi, show_swagger, show_llms_index, show_llms_full)
+routes = (show_openapi, show_swagger, show_llms_index, show_llms_full)
 
 
 def router() -> Router:

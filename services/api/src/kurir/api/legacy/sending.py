@@ -92,6 +92,8 @@ class Sender:
         )
         source = self._source(caller.tenant.id, order.file, uploaded) if order.file is not None else None
         taken = await self._messages.accept(checked, request_id, source)
+        if uploaded is not None:
+            uploaded.is_sent = True
         accepted, headers = taken.accepted, taken.headers
         sent = Sent(
             id=accepted.id,

@@ -100,11 +100,11 @@ async def _until_end(pieces: AsyncIterator[MultipartSegment | bytearray | None])
 
 @contextlib.asynccontextmanager
 async def forgotten_on_failure(media: MediaStore, form: Form[StoredFile]) -> AsyncIterator[None]:
-    """Leaves no file of the form in the store when what is done with it fails."""
+    """Leaves no file of the form in the store when what is done with it fails before a message refers to it."""
     try:
         yield
     except BaseException:
-        if form.file is not None:
+        if form.file is not None and not form.file.is_sent:
             await media.forget(form.file)
         raise
 

@@ -35,13 +35,16 @@ class StoredFile:
     def __init__(self, info: ObjectInfo, sniffed: str, file_name: str | None) -> None:
         self.info = info
         self._sniffed = sniffed
-        self._file_name = file_name
+        self.file_name = file_name
+        """As the upload or the URL names it."""
+        self.is_sent = False
+        """A message refers to it: whatever becomes of the request, it stays."""
 
     def as_kind(self, kind: MediaKind, file_name: str | None, *, field: str) -> Media:
         """The file as what it is to be sent as. Raises Problem: too large, or of a type that cannot be sent so."""
         if self.info.size > LIMITS[kind]:
             raise too_large(kind, field=field)
-        name = file_name or self._file_name
+        name = file_name or self.file_name
         return Media(
             object=self.info.name,
             mimetype=mimetype_for(kind, self._sniffed, name),

@@ -1,0 +1,83 @@
+"""What the document prints, sent and answered as printed."""
+
+from typing import Any
+
+import pytest
+
+from tests.contract.dialects.baileys_gateway.conftest import Bot
+from tests.support.printed_examples import assert_as_printed, example
+
+NAME = "baileys_gateway"
+VARYING = {"uptime", "memory.used", "memory.total", "system.uptime", "system.memory_usage_mb"}
+SENDS = [
+    pytest.param("text", marks=pytest.mark.shows(NAME, "POST /api/send-message", "phone", "message", "answer.data")),
+    pytest.param("image", marks=pytest.mark.shows(NAME, "POST /api/send-image", "phone", "caption", "file")),
+    pytest.param("document", marks=pytest.mark.shows(NAME, "POST /api/send-document", "phone", "caption", "file")),
+    pytest.param("audio", marks=pytest.mark.shows(NAME, "POST /api/send-audio", "phone", "file")),
+    pytest.param("video", marks=pytest.mark.shows(NAME, "POST /api/send-video", "phone", "caption", "file")),
+    pytest.param("sticker", marks=pytest.mark.shows(NAME, "POST /api/send-sticker", "phone", "file")),
+]
+
+
+async def replayed(bot: Bot, name: str) -> dict[str, Any]:
+    """The answer, which has the status and the form that are printed."""
+    printed = example(NAME, name)
+    answer = await printed.sent_by(bot.open.http)
+    assert answer.status_code == printed.status, answer.text
+    assert_as_printed(answer.json(), printed.body, varying=VARYING)
+    assert not [header for header in answer.headers if "ratelimit" in header.lower() or header == "retry-after"]
+    return dict(answer.json())
+
+
+@pytest.mark.parametrize("name", SENDS)
+async def test_messages_are_sent_and_answered_as_printed(bot: Bot, name: str) -> None:
+    answer = await replayed(bot, name)
+    assert "status" not in answer["data"], "WhatsApp has it"
+    assert "caption" not in answer["data"] or name in ("image", "document", "video")
+
+
+@pytest.mark.shows(NAME, "GET /", "answer.service", "answer.bot_connected", "answer.features", "answer.endpoints")
+@pytest.mark.shows(NAME, "GET /api/status", "answer.bot_connected", "answer.system", "answer.supported_formats")
+@pytest.mark.shows(NAME, "GET /api/health", "answer.services.whatsapp_bot", "answer.timestamp", "answer.uptime")
+@pytest.mark.shows(NAME, "GET /api/qr", "answer.message")
+async def test_a_connected_bot_tells_of_itself_as_printed(bot: Bot) -> None:
+    for name in ("service_document", "status", "health_connected", "qr_not_needed"):
+        await replayed(bot, name)
+
+
+@pytest.mark.shows(NAME, "GET /api/health", "answer.services.whatsapp_bot")
+@pytest.mark.shows(NAME, "POST /api/send-message", "error 503")
+async def test_a_bot_that_is_not_connected_says_so_as_printed(idle_bot: Bot) -> None:
+    for name in ("health_disconnected", "error_not_connected"):
+        await replayed(idle_bot, name)
+    assert await idle_bot.gateway.api.commands() == [], "nothing waits until it is connected"
+
+
+@pytest.mark.shows(NAME, "POST /api/send-message", "error 400", "phone")
+@pytest.mark.shows(NAME, "POST /api/send-image", "error 400", "file")
+@pytest.mark.shows(NAME, "GET /api/health", "error 401", "X-API-Key")
+@pytest.mark.shows(NAME, "GET /{unknown}", "error 404")
+async def test_failures_are_told_as_printed(idle_bot: Bot) -> None:
+    for name in ("error_phone_required", "error_file_type", "error_unauthorized", "error_not_found"):
+        await replayed(idle_bot, name)
+
+
+@pytest.mark.shows(NAME, "POST /api/send-message", "limit 100/h", "error 429")
+async def test_the_hundred_and_first_request_of_an_address_in_an_hour_is_refused_as_printed(idle_bot: Bot) -> None:
+    for _ in range(100):
+        answer = await idle_bot.open.http.post("/api/send-message", json={})
+        if answer.status_code == 429:  # the hour has ended meanwhile, and begun again
+            break
+        assert answer.status_code == 400
+    await replayed(idle_bot, "error_rate_limit")
+    assert (await idle_bot.open.http.get("/api/health")).status_code == 200, "only sends are counted"
+
+
+@pytest.mark.shows(NAME, "POST /api/send-message", "error 500")
+async def test_what_whatsapp_refuses_is_told_with_the_reason(bot: Bot) -> None:
+    printed = example(NAME, "error_not_sent")
+    answer = await bot.open.http.post("/api/send-message", json={"phone": "628125550102", "message": "Hi"})
+    assert answer.status_code == printed.status
+    told, says = answer.json(), printed.body["message"].partition(": ")[0]
+    assert told.pop("message").startswith(f"{says}: The engine failed to send the message")
+    assert told["status"] == "error"
