@@ -15,9 +15,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _INBOUND = re.compile(r"in[0-9a-f]{32}")
 _ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
+_ENTROPY_BYTES = 4096  # asked of the system at once: a call for each id costs as much as the id
+
 _lock = threading.Lock()
 _last_ms = 0
+_prefix = ""  # of the ids of that millisecond
 _sequence = 0
+_entropy = b""
+_entropy_at = 0
 
 
 def uuid7() -> str:
@@ -26,25 +31,35 @@ def uuid7() -> str:
     48 bits of Unix milliseconds, a 12 bit sequence inside one millisecond, 62 random bits
     (RFC 9562 section 5.7, method 1 of section 6.2). A sequence that overflows borrows the next millisecond.
     """
-    global _last_ms, _sequence
+    global _last_ms, _prefix, _sequence, _entropy, _entropy_at
     with _lock:
+        if _entropy_at >= len(_entropy):
+            _entropy, _entropy_at = os.urandom(_ENTROPY_BYTES), 0
+        chance = int.from_bytes(_entropy[_entropy_at : _entropy_at + 8], "big")
+        _entropy_at += 8
         now = time.time_ns() // 1_000_000
         if now > _last_ms:
-            _last_ms, _sequence = now, int.from_bytes(os.urandom(1), "big")
+            _last_ms, _prefix, _sequence = now, _prefix_of(now), chance >> 56
         else:
             _sequence += 1
             if _sequence > 0xFFF:
-                _last_ms, _sequence = _last_ms + 1, 0
-        ms, sequence = _last_ms, _sequence
-    value = (
-        (ms & 0xFFFF_FFFF_FFFF) << 80
-        | 0x7 << 76
-        | sequence << 64
-        | 0b10 << 62
-        | (int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF)
-    )
-    digits = f"{value:032x}"  # by hand: a UUID object costs as much as all of this
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+                _last_ms, _prefix, _sequence = _last_ms + 1, _prefix_of(_last_ms + 1), 0
+        head = f"{_prefix}{_sequence:03x}"
+    tail = f"{chance & 0x3FFF_FFFF_FFFF_FFFF | 0b10 << 62:016x}"  # by hand: a UUID object costs as much as all of this
+    return f"{head}-{tail[:4]}-{tail[4:]}"
+
+
+def _prefix_of(ms: int) -> str:
+    digits = f"{ms & 0xFFFF_FFFF_FFFF:012x}"
+    return f"{digits[:8]}-{digits[8:]}-7"
+
+
+def _forget_entropy() -> None:
+    global _entropy
+    _entropy = b""
+
+
+os.register_at_fork(after_in_child=_forget_entropy)  # or parent and child would go on with the same
 
 
 def created_at_ms(identifier: str) -> int | None:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -86,8 +86,10 @@ class EgressPolicy:
 class Exchange:
     """One request on one libcurl handle: its options, its judge, the head of its answer."""
 
-    def __init__(self, policy: EgressPolicy) -> None:
+    def __init__(self, policy: EgressPolicy, opened: Callable[[], None]) -> None:
+        """`opened` is called for each socket that is opened."""
         self._guard = policy.guard
+        self._on_opened = opened
         self._proxied = bool(policy.proxy)
         self._ready: asyncio.Future[None] | None = None
         self.header_lines: list[bytes] = []
@@ -199,6 +201,7 @@ class Exchange:
                 self._refused = text, refusal
                 return _REFUSE_SOCKET
         self._opened = text
+        self._on_opened()
         return _HandedSocket(socket.socket(peer.family, peer.socktype, peer.protocol).detach())
 
     def _on_body(self, chunk: bytes) -> int | None:
@@ -212,8 +215,10 @@ class TooLarge(TransportFailure):
 class Post(Exchange):
     """A request whose short answer is kept. Used again for the next one."""
 
-    def __init__(self, policy: EgressPolicy, client_certificate: ClientCertificate | None = None) -> None:
-        super().__init__(policy)
+    def __init__(
+        self, policy: EgressPolicy, opened: Callable[[], None], client_certificate: ClientCertificate | None = None
+    ) -> None:
+        super().__init__(policy, opened)
         # Not a function of ours: it is called for each line. libcurl itself takes no more than 300 kB.
         self.curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
         if client_certificate is not None:
@@ -258,8 +263,10 @@ class Post(Exchange):
 class Download(Exchange):
     """A GET whose headers are here and whose body is read by `async for chunk in download`."""
 
-    def __init__(self, policy: EgressPolicy, target: Target, lines: list[bytes], max_bytes: int) -> None:
-        super().__init__(policy)
+    def __init__(
+        self, policy: EgressPolicy, opened: Callable[[], None], target: Target, lines: list[bytes], max_bytes: int
+    ) -> None:
+        super().__init__(policy, opened)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         self._reset(target, lines)
         self._max_bytes = max_bytes

@@ -26,6 +26,7 @@ class CurlLoop:
         self._limits = {pycurl.M_MAXCONNECTS: idle_connections, pycurl.M_MAX_HOST_CONNECTIONS: connections_per_host}
         self._completions: dict[pycurl.Curl, Completion] = {}
         self._interest: dict[int, int] = {}
+        self._registered: dict[int, int] = {}  # sockets by what the kernel watches them for
         self._epoll = select.epoll()
         self._due_at: float | None = None
         self._timer: asyncio.Handle | None = None
@@ -43,6 +44,10 @@ class CurlLoop:
         """Ends a transfer now, without its completion; its connection is closed. Harmless when it has ended."""
         if self._completions.pop(curl, None) is not None:
             self._multi.remove_handle(curl)
+
+    def opened(self) -> None:
+        """To be called whenever a socket is opened for libcurl: it may have the number of one that was closed."""
+        self._registered.clear()
 
     def close(self) -> None:
         """Closes every connection. Transfers must have been cancelled. Repeating it is harmless."""
@@ -75,10 +80,13 @@ class CurlLoop:
         events = (select.EPOLLIN if wanted & pycurl.POLL_IN else 0) | (
             select.EPOLLOUT if wanted & pycurl.POLL_OUT else 0
         )
+        if self._registered.get(fd) == events:
+            return
         try:
             self._epoll.modify(fd, events)
         except FileNotFoundError:  # new here, or its number belonged to a socket that is closed by now
             self._epoll.register(fd, events)
+        self._registered[fd] = events
 
     def _on_timeout_wanted(self, timeout_ms: int) -> None:
         if timeout_ms == 0:
@@ -114,6 +122,7 @@ class CurlLoop:
         for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
             wanted = self._interest.get(fd)
             if wanted is None:  # an idle connection: its peer closed it, libcurl sees that at the next request
+                self._registered.pop(fd, None)
                 with contextlib.suppress(OSError):  # closed since, by an earlier one of these events
                     self._epoll.unregister(fd)
                 continue
@@ -136,6 +145,7 @@ class CurlLoop:
         broken, self._multi = self._multi, self._new_multi()
         orphans, self._completions = self._completions, {}
         self._interest.clear()
+        self._registered.clear()
         for curl in orphans:
             with contextlib.suppress(pycurl.error):
                 broken.remove_handle(curl)

@@ -75,9 +75,9 @@ class Egress:
         if not self._is_admitted():
             await self._admit(due_at)
         if client_certificate is not None:
-            post = Post(self.policy, client_certificate)
+            post = Post(self.policy, self._curl_loop.opened, client_certificate)
         else:
-            post = self._idle_posts.pop() if self._idle_posts else Post(self.policy)
+            post = self._idle_posts.pop() if self._idle_posts else Post(self.policy, self._curl_loop.opened)
         try:
             post.begin(target, lines, body, response_cap)
             await self._run(post, due_at)
@@ -110,7 +110,8 @@ class Egress:
             await self._admit(due_at)
         try:
             for _ in range(max_redirects + 1):
-                download = Download(self.policy, target, lines if target.origin == origin.origin else [], max_bytes)
+                own_lines = lines if target.origin == origin.origin else []
+                download = Download(self.policy, self._curl_loop.opened, target, own_lines, max_bytes)
                 try:
                     await self._run(download, due_at)
                     redirect_url = download.redirect_url()
