@@ -18,6 +18,8 @@ from kurir.api.documents import routes as documents
 from kurir.api.export import routes as export
 from kurir.api.groups import routes as groups
 from kurir.api.legacy import baileys_gateway, shared_paths
+from kurir.api.legacy.fonnte import dashboard as fonnte_dashboard
+from kurir.api.legacy.fonnte import routes as fonnte
 from kurir.api.legacy.paths import words_of
 from kurir.api.live import event_routes as live_events
 from kurir.api.live import routes as live
@@ -83,6 +85,8 @@ def create_app(services: Services, health: Health) -> Litestar:
             dashboard.router(),
             shared_paths.router(),
             baileys_gateway.router(),
+            fonnte.router(),
+            *fonnte_dashboard.routers(),
             *_health_routes(health),
         ],
         dependencies={

@@ -17,6 +17,9 @@ from kurir.api.legacy.access import Access
 from kurir.api.legacy.bots import Bots
 from kurir.api.legacy.ip_limit import IpLimit
 from kurir.api.legacy.process import Process
+from kurir.api.legacy.fonnte.counts import MessageCounts
+from kurir.api.legacy.fonnte.numbers import MessageNumbers
+from kurir.api.legacy.fonnte.sending import FonnteSends
 from kurir.api.legacy.sending import Sender
 from kurir.api.legacy.shared_paths import Hosts
 from kurir.api.live.feed import DeviceFeed
@@ -82,6 +85,9 @@ class Services(Struct, frozen=True):
     chats: Chats
     access: Access
     sender: Sender
+    message_numbers: MessageNumbers
+    message_counts: MessageCounts
+    fonnte_sends: FonnteSends
     bots: Bots
     hosts: Hosts
     ip_limit: IpLimit
@@ -159,6 +165,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
     webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
     access = Access(authenticator, device_service, settings.anonymous)
+    sender = Sender(device_service, messages, media, outcomes)
+    message_numbers = MessageNumbers(bus, life.clock)
     return Services(
         authenticator=authenticator,
         devices=device_service,
@@ -178,7 +186,10 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),
         access=access,
-        sender=Sender(device_service, messages, media, outcomes),
+        sender=sender,
+        message_numbers=message_numbers,
+        message_counts=MessageCounts(bus),
+        fonnte_sends=FonnteSends(life.clock, access, device_service, sender, messages, media, message_numbers),
         bots=Bots(
             access,
             device_service,

@@ -47,7 +47,7 @@ class Send(Struct, frozen=True, kw_only=True):
     """A request that was found right: one message for each target.
 
     `content` is what is sent to all of them; None: text, or a file. The file is at `url`, or came in the form. With
-    `is_refused_offline` nothing is accepted while the device is not connected. `inbox_number` is the received message
+    `is_refused_offline` nothing is accepted while the device is not connected; None leaves that open. `inbox_number` is the received message
     to quote. `starts_at` None means now; `delay_s` are the least and most seconds between one target and the next.
     """
 
@@ -56,7 +56,7 @@ class Send(Struct, frozen=True, kw_only=True):
     url: str | None = None
     has_file: bool = False
     file_name: str | None = None
-    is_refused_offline: bool = True
+    is_refused_offline: bool | None = None
     inbox_number: int | None = None
     starts_at: datetime | None = None
     delay_s: tuple[int, int] = (0, 0)
@@ -243,7 +243,7 @@ def _send(fields: Mapping[str, Any], now: datetime, *, has_file: bool) -> Send:
         url=url,
         has_file=has_file,
         file_name=_text(fields, "filename", 255),
-        is_refused_offline=flag(fields, "connectOnly", True),
+        is_refused_offline=flag(fields, "connectOnly", True) if fields.get("connectOnly") not in (None, "") else None,
         inbox_number=whole(fields, "inboxid", 0, 2**53),
         starts_at=schedule_of(fields, now),
         delay_s=delay_of(fields),

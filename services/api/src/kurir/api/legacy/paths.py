@@ -1,10 +1,13 @@
 """In whose words an error at a path is told: each API's own, for unknown paths and methods too. Pure."""
 
 from kurir.api.legacy import baileys_gateway
+from kurir.api.legacy.fonnte import telling as fonnte
 from kurir.api.problems import Words, native_answer
 
 WORDS: tuple[tuple[str, Words], ...] = (
     *((path, baileys_gateway.words) for path in baileys_gateway.PATHS),
+    *((path, fonnte.words) for path in fonnte.PATHS),
+    ("/api/send-media/", fonnte.dashboard_words),
 )
 """What a path begins with, and how its API tells a problem; the longest that fits counts. A prefix that ends in a
 slash also stands for the path without it."""

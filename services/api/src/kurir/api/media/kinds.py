@@ -80,10 +80,11 @@ _OLE_BY_EXTENSION = {
 }
 
 
-def mimetype_for(kind: MediaKind, sniffed: str, file_name: str | None) -> str:
+def mimetype_for(kind: MediaKind, sniffed: str, file_name: str | None, *, any_type: bool = False) -> str:
     """The type to send a file as, whose beginning libmagic calls `sniffed`.
 
-    The name decides only among the formats that share a container. Raises Problem UNSUPPORTED_MEDIA_TYPE.
+    The name decides only among the formats that share a container. With `any_type` everything is a document. Raises
+    Problem UNSUPPORTED_MEDIA_TYPE.
     """
     extension = PurePath(file_name or "").suffix.lower()
     sniffed = sniffed.lower()
@@ -97,12 +98,20 @@ def mimetype_for(kind: MediaKind, sniffed: str, file_name: str | None) -> str:
         if sniffed.startswith("text/") and sniffed != "text/html" and extension in (".txt", ".csv", ""):
             return "text/plain"
     found = _TYPES[kind].get(sniffed)
+    if found is None and any_type and kind == "document":
+        return sniffed
     if found is None:
         allowed = ", ".join(EXTENSIONS[kind])
         raise Problem(
             "UNSUPPORTED_MEDIA_TYPE", f"This file is {sniffed}; as {kind} you can send {allowed}.", field="kind"
         )
     return found
+
+
+def usual_kind(sniffed: str) -> MediaKind:
+    """What a file, whose beginning libmagic calls `sniffed`, is sent as when nobody says."""
+    kinds: tuple[MediaKind, ...] = ("image", "video", "audio")
+    return next((kind for kind in kinds if sniffed.lower() in _TYPES[kind]), "document")
 
 
 def too_large(kind: MediaKind | None, *, field: str) -> Problem:

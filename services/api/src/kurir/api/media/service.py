@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import magic
 
-from kurir.api.media.kinds import LIMITS, MAX_BYTES, MediaKind, mimetype_for, too_large
+from kurir.api.media.kinds import LIMITS, MAX_BYTES, MediaKind, mimetype_for, too_large, usual_kind
 from kurir.api.problems import Problem
 from kurir.api.urls import checked_url
 from kurir.contracts import ids
@@ -40,14 +40,27 @@ class StoredFile:
         self.is_sent = False
         """A message refers to it: whatever becomes of the request, it stays."""
 
-    def as_kind(self, kind: MediaKind, file_name: str | None, *, field: str) -> Media:
-        """The file as what it is to be sent as. Raises Problem: too large, or of a type that cannot be sent so."""
+    @property
+    def usual_kind(self) -> MediaKind:
+        """What it is sent as when nobody says."""
+        return usual_kind(self._sniffed)
+
+    @property
+    def document_type(self) -> str:
+        """The type that it is sent as when it is sent as a document, whatever it is."""
+        return mimetype_for("document", self._sniffed, self.file_name, any_type=True)
+
+    def as_kind(self, kind: MediaKind, file_name: str | None, *, field: str, any_type: bool = False) -> Media:
+        """The file as what it is to be sent as; with `any_type` everything is a document.
+
+        Raises Problem: too large, or of a type that cannot be sent so.
+        """
         if self.info.size > LIMITS[kind]:
             raise too_large(kind, field=field)
         name = file_name or self.file_name
         return Media(
             object=self.info.name,
-            mimetype=mimetype_for(kind, self._sniffed, name),
+            mimetype=mimetype_for(kind, self._sniffed, name, any_type=any_type),
             size=self.info.size,
             sha256=self.info.sha256,
             file_name=name,
@@ -80,11 +93,13 @@ class MediaStore:
             raise too_large(kind, field=field) from None
         return StoredFile(info, sniffed, file_name)
 
-    async def fetch(self, tenant: str, url: str, *, kind: MediaKind, file_name: str | None) -> StoredFile:
-        """Download into the store. Raises Problem URL_NOT_ALLOWED or MEDIA_FETCH_FAILED, and as `keep` does."""
+    async def fetch(self, tenant: str, url: str, *, kind: MediaKind | None, file_name: str | None) -> StoredFile:
+        """Download into the store; `kind` as for `keep`. Raises Problem URL_NOT_ALLOWED or MEDIA_FETCH_FAILED, and as
+        `keep` does."""
         url = await checked_url(url, self._egress.policy.guard)
+        max_bytes = LIMITS[kind] if kind is not None else MAX_BYTES
         try:
-            async with self._egress.download(url, deadline_s=DOWNLOAD_DEADLINE_S, max_bytes=LIMITS[kind]) as download:
+            async with self._egress.download(url, deadline_s=DOWNLOAD_DEADLINE_S, max_bytes=max_bytes) as download:
                 if download.status != 200:
                     raise Problem("MEDIA_FETCH_FAILED", f"The URL answered {download.status}.", field="url")
                 return await self.keep(

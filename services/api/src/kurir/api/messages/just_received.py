@@ -27,7 +27,10 @@ class JustReceived:
         """The event of a message that the tenant received just now; [] when there is none. Raises BrokerUnavailable."""
         if not ids.is_inbound_message_id(message_id):
             return []
-        wanted = ids.status_event_id(message_id, "received")
+        return await self.beginning(tenant, ids.status_event_id(message_id, "received"))
+
+    async def beginning(self, tenant: str, beginning: str) -> list[AnyEvent]:
+        """The events of messages whose ids begin so, and that the tenant received just now. Raises as `facts`."""
         turn = self._turns.setdefault(tenant, asyncio.Lock())
         async with turn:
             found = await self._bus.read_from(
@@ -40,6 +43,6 @@ class JustReceived:
         told = [
             events.decode(RECEIVED_TYPE, stored.data)
             for stored in found
-            if stored.headers.get(headers.MSG_ID) == wanted
+            if stored.headers.get(headers.MSG_ID, "").startswith(beginning)
         ]
         return [fact for fact in told if fact is not None]

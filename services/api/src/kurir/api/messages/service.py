@@ -37,7 +37,7 @@ from kurir.api.rate_limit import SendLimit
 from kurir.contracts import ids, metadata
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.content import Content, Edit, Media, Quote, Revoke
-from kurir.contracts.events import AnyEvent
+from kurir.contracts.events import AnyEvent, MessageUpserted
 from kurir.contracts.records import Device
 from kurir.runtime.clock import Clock
 
@@ -236,12 +236,28 @@ class Messages:
         await self._idempotency.accepted(remembered)
         return accepted, False
 
+    async def facts(self, caller: Caller, message_id: str) -> list[AnyEvent]:
+        """What is known of a message, in the order of the stream; [] of one that the caller does not have.
+
+        Raises MongoError.
+        """
+        return await self._facts(caller, message_id)
+
     async def show(self, caller: Caller, message_id: str) -> MessageView:
         """Raises Problem MESSAGE_NOT_FOUND, for another tenant's too, or MongoError."""
         view = view_of(await self._facts(caller, message_id))
         if view is None:
             raise Problem("MESSAGE_NOT_FOUND")
         return view
+
+    async def received(self, caller: Caller, beginning: str) -> MessageUpserted:
+        """The received message whose id begins so, also one that came a moment ago. Raises as `show`."""
+        facts = await self._just_received.beginning(caller.tenant.id, beginning)
+        facts = facts or await self._history.received(caller.tenant.id, beginning)
+        for fact in facts:
+            if isinstance(fact, MessageUpserted) and _is_visible(caller, fact.tenant, fact.device):
+                return fact
+        raise Problem("MESSAGE_NOT_FOUND")
 
     async def story(self, caller: Caller, message_id: str) -> Story:
         """Raises as `show`."""

@@ -42,6 +42,12 @@ class MessageHistory:
         found = await self._mongo.find("events", {"message_id": message_id}, limit=MAX_FACTS)
         return _decoded(sorted((d for d in found if d["tenant"] == tenant), key=lambda d: d["stream_seq"]))
 
+    async def received(self, tenant: str, beginning: str) -> list[AnyEvent]:
+        """The events about received messages whose ids begin so."""
+        ids_ = {"$gte": beginning, "$lt": beginning + "g"}  # what follows are hexadecimal digits
+        found = await self._mongo.find("events", {"message_id": ids_}, limit=MAX_FACTS)
+        return _decoded([document for document in found if document["tenant"] == tenant])
+
     async def attempts(self, tenant: str, message_id: str) -> list[DeliveryAttempt]:
         """Every request by which webhooks were told of a message."""
         found = await self._mongo.find("attempts", {"message_id": message_id}, limit=MAX_ATTEMPTS)

@@ -1,0 +1,1 @@
+"""Fonnte's API, and that of the dashboard which took it over."""
