@@ -18,6 +18,7 @@ class File(Struct, frozen=True, kw_only=True):
     """The file of a message: at `url`, or its bytes as `data`; with neither, the one that came in the request's form.
 
     `voice` sends sound as a voice note. `file_name` goes before the name that the file came under.
+    With `any_type` a document may be of any type, an image too.
     """
 
     kind: FileKind
@@ -27,6 +28,7 @@ class File(Struct, frozen=True, kw_only=True):
     caption: str | None = None
     voice: bool = False
     view_once: bool = False
+    any_type: bool = False
 
 
 class Order(Struct, frozen=True, kw_only=True):

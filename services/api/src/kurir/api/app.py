@@ -2,6 +2,7 @@
 
 import click
 from litestar import Litestar, Router
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.handlers import asgi
 from litestar.handlers.asgi_handlers import ASGIRouteHandler
@@ -17,7 +18,7 @@ from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
 from kurir.api.export import routes as export
 from kurir.api.groups import routes as groups
-from kurir.api.legacy import baileys_gateway, shared_paths
+from kurir.api.legacy import baileys_gateway, rk_connect, shared_paths
 from kurir.api.legacy.fonnte import dashboard as fonnte_dashboard
 from kurir.api.legacy.fonnte import routes as fonnte
 from kurir.api.legacy.paths import words_of
@@ -85,6 +86,7 @@ def create_app(services: Services, health: Health) -> Litestar:
             dashboard.router(),
             shared_paths.router(),
             baileys_gateway.router(),
+            rk_connect.router(),
             fonnte.router(),
             *fonnte_dashboard.routers(),
             *_health_routes(health),
@@ -95,6 +97,7 @@ def create_app(services: Services, health: Health) -> Litestar:
             **{name: _provide(one) for name, one in provided.items()},
         },
         exception_handlers={Exception: answering(words_of)},
+        state=State({"node_name": services.node_name}),
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=None,  # documents.openapi makes the document, of a table of these routes
         logging_config=None,  # runtime.logs has set up logging

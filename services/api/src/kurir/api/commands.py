@@ -16,7 +16,7 @@ from kurir.contracts.records import ApiKey, Device, Dialect, DialectOptions, End
 from kurir.runtime.broker import Bus
 from kurir.runtime.clock import SystemClock
 from kurir.runtime.registry import Registry
-from kurir.runtime.secrets import MasterKey
+from kurir.runtime.secrets import MasterKey, new_api_key
 from kurir.runtime.settings import load
 
 T = TypeVar("T")
@@ -32,10 +32,31 @@ def tenant() -> None:
 @click.option("--id", "tenant_id", help="An id of your own; absent makes one.")
 @click.option("--email")
 @click.option("--country", default="ID", show_default=True, help="Where numbers without country code are read.")
+@click.option("--time-zone", default="Asia/Jakarta", show_default=True, help="Of times that are told without one.")
 @click.option("--rate-per-minute", default=30, show_default=True, help="Messages a minute for each device.")
-def create_tenant(name: str, tenant_id: str | None, email: str | None, country: str, rate_per_minute: int) -> None:
+@click.option(
+    "--messages-per-month",
+    type=click.IntRange(min=0),
+    help="The most that all devices send together; absent is no limit.",
+)
+def create_tenant(
+    name: str,
+    tenant_id: str | None,
+    email: str | None,
+    country: str,
+    time_zone: str,
+    rate_per_minute: int,
+    messages_per_month: int | None,
+) -> None:
     """Create a tenant and print its id."""
-    new = NewTenant(name=name, email=email, country=country.upper(), rate_per_minute=rate_per_minute)
+    new = NewTenant(
+        name=name,
+        email=email,
+        country=country.upper(),
+        time_zone=time_zone,
+        rate_per_minute=rate_per_minute,
+        messages_per_month=messages_per_month,
+    )
     made = _run(lambda tenants: tenants.create(ACTOR, new, tenant_id=tenant_id))
     click.echo(made.id)
 
@@ -66,13 +87,22 @@ def _owner(tenant_id: str | None, operator: bool) -> str | None:
 @click.option("--tenant", "tenant_id", help="The tenant that the key acts for.")
 @click.option("--operator", is_flag=True, help="A key that manages tenants, and acts for none.")
 @click.option("--name", default="default", show_default=True)
-@click.option("--device", help="Bind the key to one device of the tenant.")
-def create_key(tenant_id: str | None, operator: bool, name: str, device: str | None) -> None:
-    """Create a key and print it, once."""
+@click.option("--device", help="Bind the key to one device of the tenant, by its id or code.")
+@click.option("--signed", is_flag=True, help="A key whose requests are signed, for RK Connect's API alone.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="How another API behaves for the key.")
+def create_key(
+    tenant_id: str | None, operator: bool, name: str, device: str | None, signed: bool, options: tuple[str, ...]
+) -> None:
+    """Create a key and print it, once; of a signed one the key, a space and its secret, as `kurir key import` reads."""
     owner = _owner(tenant_id, operator)
-    record, api_key = _run(lambda tenants: tenants.create_key(ACTOR, owner, name, device=device))
+    if operator and signed:
+        raise click.UsageError("An operator's key is not signed.")
+    chosen, secret = _options(options), new_api_key() if signed else None
+    record, api_key = _run(
+        lambda tenants: tenants.create_key(ACTOR, owner, name, device=device, options=chosen, secret=secret)
+    )
     click.echo(f"Key {record.id}; it is not shown again:", err=True)
-    click.echo(api_key)
+    click.echo(f"{api_key} {secret}" if secret is not None else api_key)
 
 
 @key.command("import")

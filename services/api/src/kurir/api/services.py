@@ -85,6 +85,10 @@ class Services(Struct, frozen=True):
     chats: Chats
     access: Access
     sender: Sender
+    send_limit: SendLimit
+    quota: MonthlyQuota
+    changes: Changes
+    node_name: str
     message_numbers: MessageNumbers
     message_counts: MessageCounts
     fonnte_sends: FonnteSends
@@ -164,7 +168,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     )
     media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
     webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
-    access = Access(authenticator, device_service, settings.anonymous)
+    access = Access(authenticator, device_service, settings.anonymous, master_key)
     sender = Sender(device_service, messages, media, outcomes)
     message_numbers = MessageNumbers(bus, life.clock)
     return Services(
@@ -187,6 +191,10 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         chats=Chats(device_service, questions),
         access=access,
         sender=sender,
+        send_limit=send_limit,
+        quota=quota,
+        changes=changes,
+        node_name=settings.node_name,
         message_numbers=message_numbers,
         message_counts=MessageCounts(bus),
         fonnte_sends=FonnteSends(life.clock, access, device_service, sender, messages, media, message_numbers),

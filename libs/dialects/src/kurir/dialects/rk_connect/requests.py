@@ -33,6 +33,7 @@ TYPES: Final = frozenset(
         "video/mp4",
         "audio/mpeg",
         "audio/ogg",
+        "application/ogg",
     }
 )
 """The types of files that this API takes: jpeg, png, webp, pdf, doc, docx, mp4, mp3, ogg."""
@@ -54,7 +55,7 @@ class Send(Struct, frozen=True, kw_only=True):
         if self.type == "text":
             return Order(to=self.recipient, content=Text(text=self.message or ""), metadata=self.payload)
         caption = self.message if self.type != "audio" else None  # WhatsApp shows none on sound
-        return Order(to=self.recipient, file=File(kind=self.type, caption=caption), metadata=self.payload)
+        return Order(to=self.recipient, file=File(kind=self.type, caption=caption, any_type=True), metadata=self.payload)
 
 
 def from_json(body: bytes) -> Send:

@@ -8,6 +8,7 @@ from kurir.api.auth import Caller
 from kurir.api.problems import Problem
 from kurir.api.tenants.schemas import KeyView, NewKey, key_view_of
 from kurir.api.tenants.service import Tenants
+from kurir.runtime import secrets
 
 
 @get("/")
@@ -20,9 +21,12 @@ async def list_own_keys(caller: NamedDependency[Caller], tenants: NamedDependenc
 async def create_own_key(
     data: JSONBody[NewKey], caller: NamedDependency[Caller], tenants: NamedDependency[Tenants]
 ) -> KeyView:
-    """Create another key for your account. The answer shows it, once."""
-    record, api_key = await tenants.create_key(caller.key, _account(caller), data.name, device=data.device_id)
-    return key_view_of(record, api_key)
+    """Create another key for your account. The answer shows it, and its secret if it has one, once."""
+    secret = secrets.new_api_key() if data.signed else None
+    record, api_key = await tenants.create_key(
+        caller.key, _account(caller), data.name, device=data.device_id, secret=secret
+    )
+    return key_view_of(record, api_key, secret)
 
 
 @delete("/{key_id:str}")

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from msgspec import Struct
 
 from kurir.api.auth import Authenticator
+from kurir.api.quota import MonthlyQuota
 from kurir.api.tenants.service import Tenants
 
 
@@ -41,6 +42,25 @@ async def show_account(
     return Account(id=tenant.id, email=tenant.email, name=tenant.name, plan=tenant.plan, created_at=tenant.created_at)
 
 
+class Usage(Struct, frozen=True, kw_only=True, rename="camel"):
+    """`messagesThisMonth` of the calendar month (UTC); both are null for an account without a quota."""
+
+    messages_this_month: int | None
+    messages_per_month: int | None
+
+
+@get("/usage")
+async def show_usage(
+    request: Request[Any, Any, Any],
+    authenticator: NamedDependency[Authenticator],
+    quota: NamedDependency[MonthlyQuota],
+) -> Usage:
+    """How much of the account's quota of messages is used."""
+    await authenticator.learn(request.scope["headers"])
+    tenant = authenticator.tenant(request.scope["headers"]).tenant
+    return Usage(messages_this_month=await quota.used(tenant), messages_per_month=tenant.messages_per_month)
+
+
 @post("/rotate-key", status_code=200)
 async def rotate_key(
     request: Request[Any, Any, Any],
@@ -53,7 +73,7 @@ async def rotate_key(
     return NewApiKey(api_key=await tenants.rotate_key(who.key, who.digest))
 
 
-routes = (show_account, rotate_key)
+routes = (show_account, show_usage, rotate_key)
 
 
 def router() -> Router:

@@ -12,6 +12,7 @@ from kurir.api.auth import Authenticator, Caller
 from kurir.api.devices.service import Devices
 from kurir.api.problems import Problem
 from kurir.contracts.records import ApiKey, Device
+from kurir.runtime.secrets import MasterKey, key_secret_context
 
 _BEARER = re.compile(r"bearer(\s+|$)", re.IGNORECASE)
 
@@ -29,11 +30,14 @@ def credential(headers: Iterable[tuple[bytes, bytes]], *names: str) -> str | Non
 
 
 class Access:
-    def __init__(self, authenticator: Authenticator, devices: Devices, anonymous: tuple[str, str] | None) -> None:
+    def __init__(
+        self, authenticator: Authenticator, devices: Devices, anonymous: tuple[str, str] | None, master_key: MasterKey
+    ) -> None:
         """`anonymous`: the tenant and device (code or id) for which requests without a key act, where they may."""
         self._authenticator = authenticator
         self._devices = devices
         self._anonymous = anonymous
+        self._master_key = master_key
 
     async def caller(self, key: str | None, *, is_signed: bool = False) -> Caller:
         """The tenant of a key. `is_signed`: the caller of this method checks the request's signature itself.
@@ -42,6 +46,12 @@ class Access:
         that is good for signed requests alone.
         """
         return await self._authenticator.tenant_of_key(key, is_signed=is_signed)
+
+    def secret(self, key: ApiKey) -> str | None:
+        """What a key's requests are signed with; None for a key whose requests need no signature. Raises SealBroken."""
+        if key.sealed_secret is None:
+            return None
+        return self._master_key.open(key.sealed_secret, key_secret_context(key.id))
 
     def anonymous(self) -> Caller | None:
         """Who acts without a key; None where nobody may. Its key is bound to the device. Raises DEVICE_NOT_FOUND."""

@@ -29,7 +29,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     """An accepted message. `outcome` is the engine's word, None when there was none in the time that was waited.
 
     `to` is the recipient's JID, `at` when it was accepted. `headers` are those of the native answer (X-RateLimit-*).
-    `status` is `queued` or `scheduled` until there is an outcome.
+    `status` is `queued` or `scheduled` until there is an outcome. `is_repeat`: it had been accepted before.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     at: datetime
     headers: dict[str, str]
     status: MessageStatus
+    is_repeat: bool = False
     outcome: MessageStatusChanged | None = None
 
     @property
@@ -68,13 +69,14 @@ class Sender:
         wait_s: float = 0.0,
         message_id: str | None = None,
         is_limited: bool = True,
+        whatever_body: bool = False,
     ) -> Sent:
         """Accept a message and wait up to `wait_s` seconds for its outcome.
 
         `uploaded` is the file of an order whose `file` names neither URL nor data. `request_id` is the caller's
         idempotency key: a repeat is the same message and is not waited for. `message_id` is the id that the message
         gets, None for a new one. Without `is_limited` it does not count against the device's messages of the minute,
-        for APIs that have no such limit.
+        for APIs that have no such limit. With `whatever_body` the idempotency key alone says what a repeat is.
 
         Raises Problem as the native API does: about a field (`to`, `url`, `file`, `mentions[…]`), DEVICE_NOT_CONNECTED
         with `refuse_offline`, BACKLOG_FULL, RATE_LIMIT_EXCEEDED, IDEMPOTENCY_CONFLICT; or PublishError.
@@ -91,7 +93,7 @@ class Sender:
             is_limited=is_limited,
         )
         source = self._source(caller.tenant.id, order.file, uploaded) if order.file is not None else None
-        taken = await self._messages.accept(checked, request_id, source)
+        taken = await self._messages.accept(checked, request_id, source, whatever_body=whatever_body)
         if uploaded is not None:
             uploaded.is_sent = True
         accepted, headers = taken.accepted, taken.headers
@@ -102,6 +104,7 @@ class Sender:
             at=datetime.fromtimestamp(accepted.timestamp / 1000).astimezone(),
             headers=headers,
             status="queued" if order.send_at is None else "scheduled",
+            is_repeat=taken.is_repeat,
         )
         if wait_s <= 0 or order.send_at is not None or taken.is_repeat:
             return sent
@@ -144,6 +147,7 @@ def _request(device: Device, order: Order) -> SendRequest:
         "send_at": order.send_at,
         "expires_in": order.expires_in_s,
         "typing_ms": order.typing_ms,
+        "metadata": order.metadata,
     }
     file = order.file
     if file is None:
@@ -164,7 +168,7 @@ class _Uploaded:
     """The file of the request's own form."""
 
     def __init__(self, stored: StoredFile, file: File) -> None:
-        self._media = stored.as_kind(file.kind, file.file_name, field="file")
+        self._media = stored.as_kind(file.kind, file.file_name, field="file", any_type=file.any_type)
         self.digest = self._media.sha256
 
     async def get(self) -> Media:

@@ -7,6 +7,7 @@ from litestar.params import FromPath, JSONBody
 from kurir.api.auth import Operator
 from kurir.api.tenants.schemas import KeyView, NewKey, NewTenant, TenantChange, TenantView, key_view_of, view_of
 from kurir.api.tenants.service import Tenants
+from kurir.runtime import secrets
 
 
 @get("/")
@@ -65,10 +66,11 @@ async def create_key(
     tenants: NamedDependency[Tenants],
     data: JSONBody[NewKey | None] = None,
 ) -> KeyView:
-    """Create a key. The answer shows it, once."""
+    """Create a key. The answer shows it, and its secret if it has one, once."""
     new = data or NewKey()
-    record, api_key = await tenants.create_key(operator.key, tenant_id, new.name, device=new.device_id)
-    return key_view_of(record, api_key)
+    secret = secrets.new_api_key() if new.signed else None
+    record, api_key = await tenants.create_key(operator.key, tenant_id, new.name, device=new.device_id, secret=secret)
+    return key_view_of(record, api_key, secret)
 
 
 @delete("/{tenant_id:str}/keys/{key_id:str}")

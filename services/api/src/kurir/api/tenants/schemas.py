@@ -71,14 +71,17 @@ class TenantView(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class NewKey(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """`deviceId` binds the key to one device."""
+    """`deviceId` binds the key to one device. A `signed` key comes with a secret, and is good for RK Connect's API
+    alone, whose requests are signed with it."""
 
     name: Name = "default"
     device_id: str | None = None
+    signed: bool = False
 
 
 class KeyView(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A key. `apiKey` is there once, in the answer that made it; `hint` is its end."""
+    """A key. `apiKey` and the `apiSecret` of a signed one are there once, in the answer that made it; `hint` is its
+    end."""
 
     id: str
     name: str
@@ -86,6 +89,8 @@ class KeyView(Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: datetime
     device_id: str | None = None
     api_key: str | UnsetType = UNSET
+    signed: bool = False
+    api_secret: str | UnsetType = UNSET
 
 
 def view_of(tenant: Tenant) -> TenantView:
@@ -107,7 +112,7 @@ def view_of(tenant: Tenant) -> TenantView:
     )
 
 
-def key_view_of(key: ApiKey, api_key: str | None = None) -> KeyView:
+def key_view_of(key: ApiKey, api_key: str | None = None, api_secret: str | None = None) -> KeyView:
     return KeyView(
         id=key.id,
         name=key.name,
@@ -115,4 +120,6 @@ def key_view_of(key: ApiKey, api_key: str | None = None) -> KeyView:
         created_at=key.created_at,
         device_id=key.device,
         api_key=api_key if api_key is not None else UNSET,
+        signed=key.sealed_secret is not None,
+        api_secret=api_secret if api_secret is not None else UNSET,
     )

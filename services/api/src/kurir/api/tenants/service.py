@@ -1,6 +1,8 @@
 """Customers and their keys. Used by operators over HTTP, and by the command line."""
 
+import ipaddress
 import zoneinfo
+from collections.abc import Iterable
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -138,6 +140,7 @@ class Tenants:
             raise Problem(
                 "VALIDATION_ERROR", f"A key has {MIN_KEY_LENGTH} to {MAX_KEY_LENGTH} characters.", field="key"
             )
+        _check_networks(options.networks)
         if tenant_id is not None:
             self.get(tenant_id)
             device = self._device_id(tenant_id, device) if device is not None else None
@@ -198,3 +201,11 @@ class Tenants:
 def _check_zone(name: str) -> None:
     if name not in zoneinfo.available_timezones():
         raise Problem("VALIDATION_ERROR", "A time zone is a name such as Asia/Jakarta.", field="timeZone")
+
+
+def _check_networks(networks: Iterable[str]) -> None:
+    try:
+        for network in networks:
+            ipaddress.ip_network(network)
+    except ValueError as error:
+        raise Problem("VALIDATION_ERROR", f"A network is written as 192.0.2.0/24: {error}.", field="networks") from None
