@@ -114,9 +114,17 @@ def endpoint_event_id(endpoint: str, what: str, number: int) -> str:
     return f"{endpoint}-{what}-{number}"
 
 
-def delivery_id(event_id: str, endpoint: str) -> str:
-    """The id of one event for one endpoint; replays of it keep the id and raise the generation."""
-    return f"{event_id}:{endpoint}"
+def delivery_id(event_id: str, endpoint: str, told_as: str | None = None) -> str:
+    """The id of one event for one endpoint; replays of it keep the id and raise the generation.
+
+    `told_as` tells apart what a dialect tells of one event as several. It is no part of an event's id: no `~` is.
+    """
+    return f"{event_id}:{endpoint}" if told_as is None else f"{event_id}~{told_as.replace('.', '-')}:{endpoint}"
+
+
+def webhook_id(delivery: str) -> str:
+    """What a receiver knows a repeat by, of the id of its delivery: the event's id, told apart in the same way."""
+    return delivery.rpartition(":")[0]
 
 
 def attempt_id(delivery: str, generation: int, attempt: int) -> str:

@@ -5,10 +5,12 @@ import resource
 import click
 
 from kurir.contracts import streams
+from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.broker import Bus
 from kurir.runtime.egress import Egress, EgressPolicy
 from kurir.runtime.mongo import Mongo
+from kurir.runtime.objects import ObjectStore
 from kurir.runtime.secrets import MasterKey
 from kurir.runtime.service import Lifetime, run
 from kurir.webhook_dispatcher.attempts import AttemptHistory, AuditTrail
@@ -16,11 +18,13 @@ from kurir.webhook_dispatcher.audit import FactWriter, audit_fact, event_fact
 from kurir.webhook_dispatcher.backlog import Backlog
 from kurir.webhook_dispatcher.circuit import CircuitSettings
 from kurir.webhook_dispatcher.circuits import Circuits
+from kurir.webhook_dispatcher.contexts import Contexts
 from kurir.webhook_dispatcher.delivery import Delivering
 from kurir.webhook_dispatcher.endpoint_events import ExhaustedDeliveries
 from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import FanOut
+from kurir.webhook_dispatcher.files import Files
 from kurir.webhook_dispatcher.in_order import InOrder
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.payloads import Payloads
@@ -82,6 +86,8 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
 
     endpoints = Endpoints(bus, master_key)
     await life.start("endpoints", endpoints)
+    contexts = Contexts(bus, settings.public_url)
+    await life.start("contexts", contexts)
     audit = AuditTrail(bus)
     health = EndpointHealth(
         bus, audit, disable_after_s=settings.disable_after_s, failing_after=settings.circuit_threshold
@@ -111,7 +117,8 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
         egress=egress,
         audit=audit,
         history=AttemptHistory(mongo),
-        payloads=Payloads(settings.public_url),
+        payloads=Payloads(contexts),
+        files=Files(ObjectStore(bus, MEDIA_BUCKET), settings.inline_file_max_bytes),
         circuits=circuits,
         rates=rates,
         measures=measures,

@@ -30,6 +30,7 @@ from kurir.webhook_dispatcher.circuits import Circuits
 from kurir.webhook_dispatcher.endpoint_events import ExhaustedDeliveries
 from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
 from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.files import Files
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.outcome import Verdict
 from kurir.webhook_dispatcher.payloads import Payloads
@@ -62,6 +63,7 @@ class Delivering:
         audit: AuditTrail,
         history: AttemptHistory,
         payloads: Payloads,
+        files: Files,
         circuits: Circuits,
         rates: Rates,
         measures: Measures,
@@ -79,6 +81,7 @@ class Delivering:
         self._audit = audit
         self._history = history
         self._payloads = payloads
+        self._files = files
         self._circuits = circuits
         self._rates = rates
         self._measures = measures
@@ -168,22 +171,33 @@ class Delivering:
         if not self._places.take_now(delivery.tenant):
             await self._places.take(delivery.tenant)
         try:
-            return await self._attempt(delivery, endpoint, traceparent, in_order_until)
+            if not endpoint.payload_options.base64:
+                return await self._attempt(delivery, endpoint, traceparent, in_order_until)
+            async with self._files.of(delivery) as file:
+                return await self._attempt(delivery, endpoint, traceparent, in_order_until, file)
         finally:
             self._places.give_back(delivery.tenant)
 
     async def _attempt(
-        self, delivery: Delivery, endpoint: Endpoint, traceparent: str | None, in_order_until: datetime | None
+        self,
+        delivery: Delivery,
+        endpoint: Endpoint,
+        traceparent: str | None,
+        in_order_until: datetime | None,
+        file: str | None = None,
     ) -> DeliveryAttempt:
         at = self._clock.now()
+        url = endpoint.url
         answer: Answer | TransportFailure
         sent: Headers = []
         with child_span("webhook.attempt", traceparent) as span:
             try:
-                payload = self._payloads.of(delivery, endpoint)
                 writer = self._endpoints.writer(endpoint)
+                payload = self._payloads.of(delivery, endpoint, writer.shown_key, file)
+                if payload.path:
+                    url = request.below(url, payload.path)
                 sent = writer.headers(
-                    event_id=delivery.event_id,
+                    event_id=delivery.event_id if delivery.told_as is None else ids.webhook_id(delivery.id),
                     event_name=payload.event,
                     body=payload.body,
                     now=at,
@@ -192,7 +206,7 @@ class Delivering:
                     is_test=delivery.is_test,
                 )
                 answer = await self._egress.post(
-                    endpoint.url,
+                    url,
                     headers=sent,
                     body=payload.body,
                     deadline_s=self._deadline_s,
@@ -213,7 +227,7 @@ class Delivering:
             span.set("webhook.outcome", verdict.kind)
         if isinstance(answer, Answer) and delivery.attempt == 1 and not (delivery.is_replay or delivery.is_test):
             self._measures.first_byte(answer.started_at - delivery.first_at.timestamp())
-        return self._judged(delivery, endpoint, at, verdict, answer, sent, in_order_until)
+        return self._judged(delivery, endpoint, url, at, verdict, answer, sent, in_order_until)
 
     def _rejected(self, error: msgspec.DecodeError) -> Rejected:
         self._measures.gave_up("deliveries")
@@ -223,6 +237,7 @@ class Delivering:
         self,
         delivery: Delivery,
         endpoint: Endpoint,
+        url: str,
         at: datetime,
         verdict: Verdict,
         answer: Answer | TransportFailure,
@@ -262,7 +277,7 @@ class Delivering:
             event_type=delivery.event_type,
             message_id=delivery.message_id,
             at=at,
-            url=endpoint.url,
+            url=url,
             outcome=result,
             milliseconds=round(answer.milliseconds, 3),
             status=answer.status,

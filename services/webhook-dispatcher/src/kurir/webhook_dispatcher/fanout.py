@@ -16,6 +16,7 @@ import msgspec
 from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.deliveries import Delivery
 from kurir.contracts.records import Endpoint
+from kurir.dialects.event_patterns import tellings
 from kurir.runtime.broker import (
     BrokerUnavailable,
     Bus,
@@ -59,7 +60,7 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
     head = head_of(message.data, subject)
     traceparent = message.header(TRACEPARENT)
     body, seq, at = message.data, message.stream_seq, message.published_at
-    deliveries = [delivery_of(head, body, seq, at, endpoint) for endpoint in interested]
+    deliveries = [each for endpoint in interested for each in deliveries_for(head, body, seq, at, endpoint)]
     return [
         Outgoing(
             subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
@@ -84,12 +85,37 @@ def head_of(body: bytes, subject: subjects.EventSubject) -> events.EventHead:
     return head
 
 
-def delivery_of(
-    head: events.EventHead, body: bytes, stream_seq: int, published_at: float, endpoint: Endpoint
+def deliveries_for(
+    head: events.EventHead,
+    body: bytes,
+    stream_seq: int,
+    published_at: float,
+    endpoint: Endpoint,
+    *,
+    unasked: bool = False,
+) -> list[Delivery]:
+    """The first attempts of one event at one endpoint: one for each thing that it is told as, of what is asked for.
+
+    `published_at` is in Unix seconds. `unasked`: whatever the endpoint asks for.
+    """
+    try:
+        names = tellings(endpoint.payload, (head.type,) if unasked else endpoint.events, head.type, body)
+    except msgspec.DecodeError:
+        names = (None,)  # given up as a delivery; other endpoints may be told of it as it is
+    return [_delivery_of(head, body, stream_seq, published_at, endpoint, name) for name in names]
+
+
+def _delivery_of(
+    head: events.EventHead,
+    body: bytes,
+    stream_seq: int,
+    published_at: float,
+    endpoint: Endpoint,
+    told_as: str | None,
 ) -> Delivery:
     """The first attempt of one event at one endpoint. `published_at` is in Unix seconds."""
     return Delivery(
-        id=ids.delivery_id(head.id, endpoint.id),
+        id=ids.delivery_id(head.id, endpoint.id, told_as),
         tenant=head.tenant,
         device=head.device,
         endpoint=endpoint.id,
@@ -99,6 +125,7 @@ def delivery_of(
         stream_seq=stream_seq,
         first_at=datetime.fromtimestamp(published_at, UTC),
         message_id=head.message_id,
+        told_as=told_as,
     )
 
 

@@ -12,9 +12,10 @@ from datetime import timedelta
 from typing import Final
 
 from kurir.contracts import streams, subjects
+from kurir.contracts.deliveries import Delivery
 from kurir.contracts.events import EVENT_TYPES
 from kurir.contracts.records import Endpoint
-from kurir.dialects.event_patterns import wants_type
+from kurir.dialects.event_patterns import names_wanted
 from kurir.runtime import consumers
 from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError, Pull
 from kurir.runtime.clock import Clock
@@ -24,7 +25,7 @@ from kurir.runtime.settlement import Again, Retry, settle
 from kurir.runtime.tracing import TRACEPARENT, valid_traceparent
 from kurir.webhook_dispatcher.delivery import Delivering, following
 from kurir.webhook_dispatcher.endpoints import Endpoints
-from kurir.webhook_dispatcher.fanout import delivery_of, head_of
+from kurir.webhook_dispatcher.fanout import deliveries_for, head_of
 from kurir.webhook_dispatcher.matching import hears, wants
 
 log = get("kurir.in_order")
@@ -203,7 +204,10 @@ class _Line:
         if not hears(endpoint, subject.type, message.data):
             return
         head = head_of(message.data, subject)
-        delivery = delivery_of(head, message.data, message.stream_seq, message.published_at, endpoint)
+        for delivery in deliveries_for(head, message.data, message.stream_seq, message.published_at, endpoint):
+            await self._deliver_one(message, delivery, endpoint)
+
+    async def _deliver_one(self, message: Incoming, delivery: Delivery, endpoint: Endpoint) -> None:
         if message.delivered > 1:
             delivery, ended = await self._delivering.resumed(delivery)
             if ended is not None:
@@ -211,20 +215,21 @@ class _Line:
                 return
         traceparent = valid_traceparent(message.header(TRACEPARENT))
         give_way_at = self._clock.now() + timedelta(seconds=endpoint.head_timeout_s)
+        known: Endpoint | None = endpoint
         reporting = asyncio.create_task(_report_progress(message))
         try:
             while True:
-                attempt = await self._delivering.attempt(delivery, endpoint, traceparent, give_way_at)
+                attempt = await self._delivering.attempt(delivery, known, traceparent, give_way_at)
                 if attempt.outcome != "retry" or attempt.next_at is None or attempt.next_at > give_way_at:
                     break
                 await self._pause((attempt.next_at - self._clock.now()).total_seconds())
                 if self._is_stopping.is_set():
                     raise Retry(0.0, "the dispatcher ends")
                 delivery = following(delivery)
-                endpoint = self._endpoint
+                known = self._endpoint
         finally:
             reporting.cancel()
-        await self._delivering.follow_up(message, delivery, endpoint, attempt, traceparent)
+        await self._delivering.follow_up(message, delivery, known, attempt, traceparent)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -233,7 +238,7 @@ class _Line:
 
 def _filters(endpoint: Endpoint) -> list[str]:
     """The subjects of what the endpoint asks for: each event that it does not want would take its turn too."""
-    types = [type_ for type_ in EVENT_TYPES if wants_type(endpoint.events, type_)] or [">"]
+    types = [type_ for type_ in EVENT_TYPES if names_wanted(endpoint.payload, endpoint.events, type_)] or [">"]
     return [subjects.event(endpoint.tenant, endpoint.device or "*", type_) for type_ in types]
 
 

@@ -26,7 +26,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.settlement import Rejected, Retry, settle
 from kurir.webhook_dispatcher.endpoints import Endpoints
-from kurir.webhook_dispatcher.fanout import delivery_of, head_of
+from kurir.webhook_dispatcher.fanout import deliveries_for, head_of
 from kurir.webhook_dispatcher.matching import hears, passes, wants
 from kurir.webhook_dispatcher.under_way import DeliveriesUnderWay
 
@@ -175,7 +175,7 @@ class Replays:
 
     async def _one_event(self, event_id: str, endpoint: Endpoint, only_wanted: bool) -> Found:
         try:
-            found = await self._mongo.find_one("events", {"_id": event_id})
+            found = await self._mongo.find_one("events", {"_id": event_id.partition("~")[0]})
         except MongoError as error:
             raise Retry(HISTORY_AGAIN_S, str(error)) from error
         if found is None or found["tenant"] != endpoint.tenant or endpoint.device not in (None, found["device"]):
@@ -184,7 +184,10 @@ class Replays:
         head = events.decode_head(body)
         if only_wanted and not (wants(endpoint, head.device, head.type) and hears(endpoint, head.type, body)):
             return
-        yield stream_seq, delivery_of(head, body, stream_seq, head.at.timestamp(), endpoint)
+        at = head.at.timestamp()
+        for delivery in deliveries_for(head, body, stream_seq, at, endpoint, unasked=not only_wanted):
+            if "~" not in event_id or ids.webhook_id(delivery.id) == event_id:
+                yield stream_seq, delivery
 
     async def _range(self, order: ReplayOrder, endpoint: Endpoint, position: int) -> Found:
         assert order.since is not None
@@ -203,12 +206,12 @@ class Replays:
                     and hears(endpoint, named.type, one.data)
                     and passes(order.filter, named.type, one.data)
                 )
-                delivery = None
                 if is_wanted:
                     with contextlib.suppress(Rejected):  # it is no event, and was given up when it came
                         head = head_of(one.data, named)
-                        delivery = delivery_of(head, one.data, one.seq, one.published_at, endpoint)
-                yield one.seq, delivery
+                        for delivery in deliveries_for(head, one.data, one.seq, one.published_at, endpoint):
+                            yield one.seq - 1, delivery
+                yield one.seq, None
             if len(within) < PAGE:
                 return
             position, since = within[-1].seq, None

@@ -23,6 +23,7 @@ from kurir.runtime.signing import (
     is_signing_key,
     is_written_by_us,
 )
+from kurir.webhook_dispatcher import bearer
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +34,8 @@ REPLAY_HEADER = "X-Webhook-Replay"
 """Says `true` on what was sent again because somebody asked for it."""
 TEST_HEADER = "X-Webhook-Test"
 """Says `true` on what never happened."""
+SIGNS_TOKENS = "jwt_key"
+"""Evolution's name for a header that is not sent: its value signs a token that is."""
 
 _SHOWN_HEADERS = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "traceparent"})
 
@@ -51,7 +54,10 @@ class RequestWriter:
         self._secrets = [(sealed.expires_at, _opened(endpoint, sealed.sealed, master_key)) for sealed in newest_first]
         self._signers_until: datetime | None = None
         self._signers: _Signers | None = None
-        self._custom = _custom_headers(endpoint, master_key)
+        self._custom, self._token_key = _custom_headers(endpoint, master_key)
+        sealed_key = endpoint.payload_options.sealed_key
+        self.shown_key = _opened(endpoint, sealed_key, master_key) if sealed_key is not None else None
+        """The API key that bodies repeat."""
         self.client_certificate = _client_certificate(endpoint, master_key)
 
     def headers(
@@ -86,6 +92,8 @@ class RequestWriter:
         if traceparent is not None:
             headers.append(("traceparent", traceparent))
         headers += self._custom
+        if self._token_key is not None:
+            headers.append(("Authorization", "Bearer " + bearer.token(self._token_key, now)))
         return headers
 
     def _signers_at(self, now: datetime) -> "_Signers":
@@ -130,6 +138,12 @@ def _standard(endpoint: Endpoint, secrets: list[str], signing_keys: list[str]) -
         return None
 
 
+def below(url: str, path: str) -> str:
+    """A URL with more of a path, before its query."""
+    address, mark, query = url.partition("?")
+    return address.rstrip("/") + path + mark + query
+
+
 def shown(headers: Headers) -> dict[str, str]:
     """Headers as they are kept in the audit: signatures and what tenants added are masked."""
     return {name: value if _is_shown(name) else "***" for name, value in headers}
@@ -162,15 +176,20 @@ def _client_certificate(endpoint: Endpoint, master_key: MasterKey) -> ClientCert
     return ClientCertificate(kept.certificate, _opened(endpoint, kept.sealed_key, master_key))
 
 
-def _custom_headers(endpoint: Endpoint, master_key: MasterKey) -> Headers:
+def _custom_headers(endpoint: Endpoint, master_key: MasterKey) -> tuple[Headers, str | None]:
+    """The headers, and the key of the token in the place of one (see `bearer`)."""
     headers: Headers = []
+    token_key = None
     taken = endpoint.body_hmac.header.lower() if "body_hmac" in endpoint.signatures else ""
     for name, sealed in endpoint.headers.items():
         value = _opened(endpoint, sealed, master_key)
         is_ours = is_written_by_us(name) or name.lower() == taken
+        if endpoint.payload == "evolution" and name == SIGNS_TOKENS:
+            token_key = value
+            continue
         refusal = "it is set by Kurir" if is_ours else header_refusal(name, value)
         if refusal is None:
             headers.append((name, value))
         else:
             log.warning("endpoint.header_refused", endpoint=endpoint.id, tenant=endpoint.tenant, reason=refusal)
-    return headers
+    return headers, token_key

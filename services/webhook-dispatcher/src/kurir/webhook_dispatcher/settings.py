@@ -13,6 +13,7 @@ class DispatcherSettings(RuntimeSettings):
     attempt_deadline_s: float = Field(15.0, gt=0, le=25)  # of one request in all; must stay well below ack_wait
     response_cap_bytes: int = Field(16_384, ge=0)  # of the answer's body, kept for the audit
     public_url: str = "http://127.0.0.1:8080"  # where tenants reach the api, for the URLs of media in webhooks
+    inline_file_max_bytes: int = Field(8 * 1024**2, ge=0)  # of a file that an endpoint wants in the body itself
 
     egress_allow: str = ""  # networks, split by commas, that webhooks may reach though they are not public
     egress_require_https: bool = True

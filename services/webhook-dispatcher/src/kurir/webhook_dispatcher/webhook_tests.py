@@ -13,6 +13,7 @@ from kurir.contracts import deliveries, events, ids, subjects
 from kurir.contracts.deliveries import Delivery, DeliveryAttempt, WebhookTest
 from kurir.contracts.queries import Answer, Refused, Reply
 from kurir.dialects import samples
+from kurir.dialects.event_patterns import tellings
 from kurir.runtime.answering import Answering
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.clock import Clock
@@ -76,16 +77,19 @@ class WebhookTests:
             return None
         now = self._clock.now()
         event = samples.sample(asked.event, id=asked.id, tenant=asked.tenant, device=endpoint.device, at=now)
+        type_, body = events.type_of(event), events.encode(event)
+        told_as = next(iter(tellings(endpoint.payload, (type_,), type_, body)), None)
         delivery = Delivery(
-            id=ids.delivery_id(event.id, endpoint.id),
+            id=ids.delivery_id(event.id, endpoint.id, told_as),
             tenant=endpoint.tenant,
             device=event.device,
             endpoint=endpoint.id,
             event_id=event.id,
-            event_type=events.type_of(event),
-            event=msgspec.Raw(events.encode(event)),
+            event_type=type_,
+            event=msgspec.Raw(body),
             stream_seq=0,
             first_at=now,
+            told_as=told_as,
             is_test=True,
         )
         return await self._delivering.test(delivery, endpoint)

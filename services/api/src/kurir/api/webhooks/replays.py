@@ -13,7 +13,7 @@ from kurir.api.webhooks.service import Webhooks
 from kurir.contracts import deliveries, ids, streams, subjects
 from kurir.contracts.deliveries import ReplayOrder
 from kurir.contracts.records import Endpoint, EventFilter, Replay
-from kurir.dialects.event_patterns import wants_type
+from kurir.dialects.event_patterns import names_wanted
 from kurir.runtime.broker import Bus
 from kurir.runtime.clock import Clock
 from kurir.runtime.mongo import Mongo
@@ -73,7 +73,8 @@ class WebhookReplays:
         wanting = [
             endpoint
             for endpoint in self._webhooks.all(caller)
-            if endpoint.device in (None, event["device"]) and wants_type(endpoint.events, event["type"])
+            if endpoint.device in (None, event["device"])
+            and names_wanted(endpoint.payload, endpoint.events, event["type"])
         ]
         for endpoint in wanting:
             await self._check_room(endpoint)
