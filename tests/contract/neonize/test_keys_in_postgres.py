@@ -135,7 +135,6 @@ async def test_keys_of_another_tenants_device_are_not_found(node: RemoteEngine, 
     for spec in (
         SessionSpec(tenant="t2", device=citra.spec.device, name="Thief", jid=citra.spec.jid),
         SessionSpec(tenant=citra.spec.tenant, device="another", name="Thief", jid=citra.spec.jid),
-        SessionSpec(tenant=citra.spec.tenant, device="unknown", name="Unknown", jid=NOBODY_JID),
     ):
         watched = Watched()
         await node.open(spec, watched)
@@ -143,6 +142,16 @@ async def test_keys_of_another_tenants_device_are_not_found(node: RemoteEngine, 
         assert out.detail is not None
         assert "not in the store" in out.detail
     assert await citra.send(VERA_JID, "nobody took it")
+
+
+async def test_keys_that_the_database_never_had_may_be_in_another_and_are_waited_for(node: RemoteEngine) -> None:
+    watched = Watched()
+    session = await node.open(SessionSpec(tenant="t1", device="unknown", name="Unknown", jid=NOBODY_JID), watched)
+    said = await watched.until_state("disconnected", times=2)
+    assert said.reason == "device_store_unavailable"
+    assert "kurir devices migrate" in (said.detail or "")
+    await session.close()
+    assert not {"logged_out", "qr"} & set(watched.states())
 
 
 async def test_two_tenants_link_one_number_and_forgetting_one_leaves_the_other(

@@ -107,15 +107,16 @@ async def test_a_killed_shards_sessions_open_again_from_their_stores(
         await whatsapp.until_read(VERA, sent.whatsapp_id)
 
 
-async def test_a_device_without_keys_is_logged_out_and_its_process_lives(
+async def test_a_device_whose_file_is_not_here_waits_for_it_and_its_process_lives(
     shard: RemoteEngine, crowd: list[Person]
 ) -> None:
     watched = Watched()
-    await shard.open(a_spec("stranger", jid="628333999999:1@s.whatsapp.net"), watched)
-    out = await watched.until_state("logged_out")
-    assert out.detail is not None
-    assert "not in the store" in out.detail
+    session = await shard.open(a_spec("stranger", jid="628333999999:1@s.whatsapp.net"), watched)
+    said = await watched.until_state("disconnected", times=2)
+    assert said.reason == "device_store_unavailable"
+    assert "is not on this node" in (said.detail or "")
     assert await crowd[0].send(VERA_JID, "still here")
+    await session.close()
 
 
 async def test_two_devices_of_one_number_in_one_process_speak_and_end_each_for_itself(

@@ -12,7 +12,8 @@ AWAY_AGE_S = 600.0  # twice the longest pause between two attempts to connect
 _OURS: dict[Reason, str] = {
     "no_capacity": "Run another session-node; or raise KURIR_SHARD_MAX_SESSIONS or KURIR_SHARDS where there is memory.",
     "engine_unavailable": "Install the engine on the session nodes; their log says session.engine_unavailable and why.",
-    "device_store_unavailable": "Make the device store reachable: see DEVICE_STORE_URL or KURIR_DEVICE_STORE_DIR.",
+    "device_store_unavailable": "Mount the volume of KURIR_DEVICE_STORE_DIR on every session node, or correct "
+    "DEVICE_STORE_URL, where `kurir devices migrate` brings files. If the keys are lost, log the devices out.",
     "proxy_refused": "Give the session nodes the master key and KURIR_EGRESS_ALLOW, or the devices other proxies.",
 }
 _AWAITS_TENANT = "Nothing to do here: the tenant has to pair or connect the device again."

@@ -18,7 +18,7 @@ LONGEST_PAUSE_S = 300.0
 PATIENCE_S = 30.0  # an engine that was connected restores the connection itself, within seconds of the server's return
 _ENDS: frozenset[ConnectionState] = frozenset({"logged_out", "replaced", "outdated", "passkey_required"})
 _GIVEN_UP: frozenset[Reason] = frozenset({"qr_timeout", "pairing_failed"})
-_LIVE: frozenset[ConnectionState] = frozenset({"connecting", "qr", "pairing_code", "connected"})
+LIVE: frozenset[ConnectionState] = frozenset({"connecting", "qr", "pairing_code", "connected"})
 
 Step = Literal["open", "reopen", "discard", "close", "adopt", "forget", "rest"]
 
@@ -54,7 +54,7 @@ def next_step(device: Device | None, standing: Standing, now: float, wall_now: d
     if standing.is_open and standing.has_ended:
         return "discard", None
     if device.wanted == "disconnected":
-        return ("close" if standing.is_open or standing.state in _LIVE else "rest"), None
+        return ("close" if standing.is_open or standing.state in LIVE else "rest"), None
     is_fresh = device.connect_generation > standing.generation
     if standing.is_open:
         return _while_open(standing, is_fresh, now)

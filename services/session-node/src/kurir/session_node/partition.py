@@ -14,7 +14,7 @@ import structlog
 
 from kurir.contracts import commands, headers, streams, subjects
 from kurir.contracts.commands import Logout, SendMessage
-from kurir.contracts.records import Device
+from kurir.contracts.records import Device, Session
 from kurir.runtime.broker import Incoming, PublishError, Unreachable
 from kurir.runtime.lanes import KeyedConsumer
 from kurir.runtime.lease import Lease
@@ -147,6 +147,12 @@ class Partition:
             seat.session.device_changed(device)
         elif device is not None:
             self._sit_down(key, device).session.start()
+
+    def record_written(self, key: str, record: Session) -> None:
+        """The record of a device's session is in the bucket."""
+        seat = self._seats.get(key)
+        if seat is not None:
+            seat.session.record_written(record)
 
     async def _is_deleted(self, key: str) -> bool:
         return await self._devices.fetch(key) is None

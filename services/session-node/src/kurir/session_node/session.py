@@ -69,12 +69,8 @@ class DeviceSession:
         self._shared = shared
         self._on_change = on_change
         self._record = SessionRecord(tenant, device_id, shared, lease)
-        self._standing = Standing(
-            state=self._record.now.state,
-            reason=self._record.now.reason,
-            generation=self._record.now.generation,
-            banned_until=self._record.now.banned_until,
-        )
+        self._standing = Standing()
+        self._stand_as_recorded()
         # Of the last that was known of the device: a deleted one is unlinked by them.
         self._engine_name = device.engine if device is not None else None
         self._proxy = self._proxy_used = device.proxy if device is not None else None
@@ -202,6 +198,12 @@ class DeviceSession:
             self._pace.set_rate(device.pace_per_minute, time.monotonic())
         self._kick()
         self._on_change()
+
+    def record_written(self, record: Session) -> None:
+        """The session's record is in the bucket, written by us or by somebody else."""
+        if not record.shard and not self.is_open and not self.is_stopping:
+            self._record.adopt(record)
+            self._stand_as_recorded()
 
     def commands_wait(self) -> None:
         """A command found the device offline, and waits."""
@@ -410,15 +412,16 @@ class DeviceSession:
         """Take from the device's last event what its record may have missed when its writer died."""
         if self._is_identified:
             return
-        standing = self._standing
-        if await self._record.catch_up():
-            now = self._record.now
-            standing.state, standing.reason = now.state, now.reason
-            standing.generation, standing.banned_until = now.generation, now.banned_until
+        is_news = await self._record.catch_up()
         said = (await self.log.last_words()).connection
-        if said is not None and self._record.take(said):
-            standing.state, standing.reason, standing.banned_until = said.state, said.reason, said.banned_until
+        if (said is not None and self._record.take(said)) or is_news:
+            self._stand_as_recorded()
         self._is_identified = True
+
+    def _stand_as_recorded(self) -> None:
+        standing, now = self._standing, self._record.now
+        standing.state, standing.reason = now.state, now.reason
+        standing.generation, standing.banned_until = now.generation, now.banned_until
 
     def _answer_generation(self) -> None:
         if self.device is not None:

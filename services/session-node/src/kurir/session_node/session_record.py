@@ -34,7 +34,6 @@ class SessionRecord:
         self._node = shared.node
         self._shard = shared.shard
         known = shared.sessions.entry(self._key)
-        self._read_at = known.revision if known is not None else 0
         self.now: Session = (
             known.value if known is not None else Session(device=device, tenant=tenant, state="disconnected", at=NEVER)
         )
@@ -74,6 +73,11 @@ class SessionRecord:
             banned_until=said.banned_until,
         )
         return True
+
+    def adopt(self, record: Session) -> None:
+        """Take over a record that no shard has signed: an operator gave the device other keys, or took them away."""
+        self.now = msgspec.structs.replace(record, is_backlog_full=self.now.is_backlog_full)
+        self._unsaved = None
 
     def sign(self, record: Session, generation: int) -> None:
         """Make `record` the session's, in the owner's name. `generation` is the connect_generation it answers."""
@@ -120,5 +124,5 @@ class SessionRecord:
                 await self._sessions.update(self._key, record, entry.revision)
         except (RevisionConflict, KeyExists):
             entry = await self._sessions.fetch(self._key)
-            if entry is not None and entry.value.epoch <= record.epoch:
+            if entry is not None and entry.value.shard and entry.value.epoch <= record.epoch:
                 await self._sessions.update(self._key, record, entry.revision)

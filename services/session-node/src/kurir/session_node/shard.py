@@ -253,7 +253,10 @@ class Shard:
 
     def _session_changed(self, key: str, _: Session | None, session: Session | None) -> None:
         if session is not None:
-            self._keys_of[self._number_of(key)].add(key)
+            number = self._number_of(key)
+            self._keys_of[number].add(key)
+            if number in self.partitions:
+                self.partitions[number].record_written(key, session)
         elif self._devices.get(key) is None:
             self._keys_of[self._number_of(key)].discard(key)
 

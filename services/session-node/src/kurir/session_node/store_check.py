@@ -26,6 +26,7 @@ FREE_SHARE = 0.1
 BUSY_SHARE = 0.9
 ASK_TIMEOUT_S = 5.0
 
+_LINK_AGAIN = "Log the device out, and link it by a new QR code."
 _PAIR_AGAIN = "The device has to be paired again; never restore an old copy, its stale ratchets lose messages."
 
 
@@ -80,7 +81,7 @@ def _fault_of(path: Path, jid: str) -> tuple[str, str] | None:
     """What is wrong with a device's file, and the cure."""
     try:
         if not path.exists():
-            return "are missing", f"Mount the volume that has them. If none has: {_PAIR_AGAIN}"
+            return "are missing", f"Mount the volume that has them. If none has: {_LINK_AGAIN}"
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1.0)
         try:
             mode = database.execute("PRAGMA journal_mode").fetchone()[0]
@@ -141,7 +142,10 @@ async def _asked(connection: Any, paired: list[tuple[str, str, str]]) -> list[Fi
     without = [f"{tenant}.{device}" for tenant, device, jid in paired if (tenant, device, jid) not in known]
     if without:
         text = f"{len(without)} paired devices have no keys there: {', '.join(without[:SHOWN])}"
-        cure = f"Is DEVICE_STORE_URL the database they were paired into? If it is: {_PAIR_AGAIN}"
+        cure = (
+            "Is DEVICE_STORE_URL the database they were paired into? From files `kurir devices migrate` brings them "
+            f"there. If they are lost: {_LINK_AGAIN}"
+        )
         found.append(Finding(NAME, "fail", text, cure))
     return found or [
         Finding(NAME, "ok", f"PostgreSQL has the keys of {len(paired)} devices, {used} of {most} connections")

@@ -36,7 +36,11 @@ class DeviceStore(Protocol):
         ...
 
     async def has(self, tenant: str, device: str, jid: str) -> bool:
-        """Whether the device's keys of `jid` are there: asked to log in without, the library ends the whole process."""
+        """Whether the device's keys of `jid` are there: asked to log in without, the library ends the whole process.
+
+        False means that they are gone for good. Of keys that this store never had it says StoreUnavailable: they may be
+        on another volume, or in another database.
+        """
         ...
 
     async def forget(self, tenant: str, device: str) -> None:

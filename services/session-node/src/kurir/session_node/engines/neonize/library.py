@@ -240,6 +240,15 @@ class GoLibrary:
     def logout(self, client: bytes) -> str:
         return str(self._go.Logout(client).decode(errors="replace"))
 
+    def list_devices(self, database: str) -> str:
+        """Open a database, which makes its tables or brings them to this version; why that failed, or "".
+
+        It stays open for good. What devices there are, is of no interest here.
+        """
+        answer: bytes = self._go.GetAllDevices(database.encode(), self._on_log)
+        said = answer.decode(errors="replace")
+        return said.removeprefix("error: ") if said.startswith("error: ") else ""
+
     def _event(self, client: bytes, data: int, size: int, kind: int) -> None:
         listener = self._listeners.get(client)
         if listener is not None:

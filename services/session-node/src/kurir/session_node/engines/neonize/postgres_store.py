@@ -42,8 +42,9 @@ _KEEP = """
 INSERT INTO kurir_device_keys (jid, tenant, device) VALUES ($1, $2, $3)
 ON CONFLICT (jid) DO UPDATE SET tenant = excluded.tenant, device = excluded.device, paired_at = now()
 """
-_HAS = """
-SELECT 1 FROM kurir_device_keys JOIN whatsmeow_device USING (jid) WHERE jid = $1 AND tenant = $2 AND device = $3
+_OWNER = "SELECT tenant, device FROM kurir_device_keys WHERE jid = $1"
+_JIDS = """
+SELECT jid FROM kurir_device_keys JOIN whatsmeow_device USING (jid) WHERE tenant = $1 AND device = $2
 """
 _FORGET = """
 WITH gone AS (DELETE FROM kurir_device_keys WHERE tenant = $1 AND device = $2 RETURNING jid)
@@ -76,27 +77,28 @@ class PostgresStore:
     async def keep(self, tenant: str, device: str, jid: str) -> None:
         async def do(connection: Any) -> None:
             async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
-                await connection.execute(_MAKE)
-                await connection.execute(_KEEP, jid, tenant, device)
+                await make_register(connection)
+                await keep_keys(connection, tenant, device, jid)
 
         await self._ask(do)
 
     async def has(self, tenant: str, device: str, jid: str) -> bool:
         async def do(connection: Any) -> bool:
-            try:
-                return await connection.fetchval(_HAS, jid, tenant, device) is not None
-            except asyncpg.UndefinedTableError:
-                return False
+            owner = await owner_of(connection, jid)
+            if owner is None:
+                # When WhatsApp unlinks a device its entry stays, and when we do, nobody asks: this is another database.
+                raise StoreUnavailable(
+                    f"the database never had keys of {jid}: is it the one that they were paired into? If they are in "
+                    "files, `kurir devices migrate` brings them here; if they are lost, log the device out"
+                )
+            return owner == (tenant, device) and jid in await jids_of(connection, tenant, device)
 
         return bool(await self._ask(do))
 
     async def forget(self, tenant: str, device: str) -> None:
         async def do(connection: Any) -> None:
-            try:
-                await connection.execute(_FORGET, tenant, device)
-            except asyncpg.UndefinedTableError:
-                return
+            with contextlib.suppress(asyncpg.UndefinedTableError):
+                await forget_keys(connection, tenant, device)
 
         await self._ask(do)
 
@@ -115,8 +117,8 @@ class PostgresStore:
                     return await do(self._connection)
         except TimeoutError as error:
             raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_TIMEOUT_S:.0f} s") from error
-        except _UNAVAILABLE as error:
-            raise StoreUnavailable(_said_by(error)) from error
+        except UNAVAILABLE as error:
+            raise StoreUnavailable(said_by(error)) from error
 
     async def _stay_connected(self, lost: Callable[[str], None]) -> None:
         """Keep a connection for ever, and tell when none is to be had any more.
@@ -133,7 +135,7 @@ class PostgresStore:
                     server_settings={"application_name": "kurir device store"},
                 )
             except Exception as error:  # whatever it is: if this loop ended, nobody would notice the next loss
-                self._why_none = _said_by(error)
+                self._why_none = said_by(error)
                 self._has_tried.set()
                 if was_there:
                     was_there = False
@@ -176,10 +178,44 @@ class PostgresStore:
         return False
 
 
-_UNAVAILABLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+UNAVAILABLE = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-def _said_by(error: BaseException) -> str:
+"""What a database that cannot be used makes asyncpg raise."""
+
+
+async def make_register(connection: Any) -> None:
+    """Make our own table, if need be, within a transaction; others that make it wait for the end of that."""
+    await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
+    await connection.execute(_MAKE)
+
+
+async def keep_keys(connection: Any, tenant: str, device: str, jid: str) -> None:
+    """The keys of `jid` are this device's from now on."""
+    await connection.execute(_KEEP, jid, tenant, device)
+
+
+async def owner_of(connection: Any, jid: str) -> tuple[str, str] | None:
+    """Whose keys of `jid` are, or were until WhatsApp unlinked them; None when they were never here."""
+    try:
+        found = await connection.fetchrow(_OWNER, jid)
+    except asyncpg.UndefinedTableError:
+        return None
+    return None if found is None else (found["tenant"], found["device"])
+
+
+async def jids_of(connection: Any, tenant: str, device: str) -> set[str]:
+    """Of which JIDs the device has keys. Raises asyncpg.UndefinedTableError before the first pairing."""
+    return {row["jid"] for row in await connection.fetch(_JIDS, tenant, device)}
+
+
+async def forget_keys(connection: Any, tenant: str, device: str) -> None:
+    """Remove the device's keys. Raises asyncpg.UndefinedTableError before the first pairing."""
+    await connection.execute(_FORGET, tenant, device)
+
+
+def said_by(error: BaseException) -> str:
+    """A sentence for what UNAVAILABLE catches, without passwords."""
     return f"PostgreSQL: {error}" if str(error) else "PostgreSQL does not answer"
 
 

@@ -56,7 +56,8 @@ class SqliteStore:
     async def has(self, tenant: str, device: str, jid: str) -> bool:
         path = self.file(tenant, device)
         if not path.exists():
-            return False
+            # A file goes when its device is logged out or deleted, and then nobody asks for it: this one is elsewhere.
+            raise StoreUnavailable(f"{path} is not on this node: mount the volume that has it, or log the device out")
         with _told(path):
             if path not in self._used_here:
                 return await asyncio.to_thread(_has_row, path, jid)
@@ -67,7 +68,7 @@ class SqliteStore:
     async def forget(self, tenant: str, device: str) -> None:
         path = self.file(tenant, device)
         with _told(path):
-            await asyncio.to_thread(_remove, path)
+            await asyncio.to_thread(remove_file, path)
         self._used_here.discard(path)
 
     async def stop(self) -> None:
@@ -83,7 +84,8 @@ def _told(path: Path) -> Iterator[None]:
         raise StoreUnavailable(f"cannot use {path}: {error!r}") from error
 
 
-def _remove(path: Path) -> None:
+def remove_file(path: Path) -> None:
+    """Remove a database with what SQLite keeps beside it. Raises OSError."""
     for suffix in SUFFIXES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
