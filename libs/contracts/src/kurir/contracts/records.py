@@ -65,7 +65,8 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     """Bucket `keys`, key `<sha256 of the API key in hex>`. `hint` is the key's last four characters.
 
     Role `operator` manages tenants and has none itself; role `tenant` acts for its tenant. `dialect` decides whose API
-    answers at a path that several have. A key with a `sealed_secret` (encrypted under the master key, bound to the
+    answers at a path that several have. A project's key has `allowed_origins`: web sites that may show QR codes. A key
+    with a `sealed_secret` (encrypted under the master key, bound to the
     key's id) is good only for requests that are signed with it.
     """
 
@@ -79,6 +80,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     dialect: Dialect | None = None
     options: DialectOptions = DialectOptions()
     sealed_secret: str | None = None
+    allowed_origins: tuple[str, ...] | None = None
 
 
 class SealedProxy(Struct, frozen=True, kw_only=True):

@@ -16,9 +16,12 @@ from kurir.api.contacts import routes as contacts
 from kurir.api.dashboard import routes as dashboard
 from kurir.api.devices import routes as devices
 from kurir.api.documents import routes as documents
+from kurir.api.embed import routes as embed
+from kurir.api.embed.tokens import EmbedTokens, embed_guard
 from kurir.api.export import routes as export
 from kurir.api.groups import routes as groups
 from kurir.api.legacy import baileys_gateway, rk_connect, shared_paths
+from kurir.api.legacy.evolution import routes as evolution
 from kurir.api.legacy.fonnte import dashboard as fonnte_dashboard
 from kurir.api.legacy.fonnte import routes as fonnte
 from kurir.api.legacy.paths import words_of
@@ -32,6 +35,7 @@ from kurir.api.messages import send
 from kurir.api.nodes import routes as nodes
 from kurir.api.observed import Observed
 from kurir.api.problems import answering
+from kurir.api.projects import routes as projects
 from kurir.api.services import Services, open_services
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants import routes as tenants
@@ -50,25 +54,27 @@ OTHERS_STOP_S = (
 )
 
 
-def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]:
+def native_routes(authenticator: Authenticator, embed_tokens: EmbedTokens) -> list[ControllerRouterHandler]:
     """Everything that OpenAPI knows, except for the hot path of `messages.send`."""
-    tenant = [
+    tenant: list[ControllerRouterHandler] = [
         account_keys.router(),
         devices.router(),
         groups.router(),
         contacts.router(),
         chats.router(),
-        live.router(),
         export.router(),
         messages.router(),
         media.router(),
         webhooks.router(),
         webhook_attempts.router(),
         webhook_replays.router(),
+        projects.router(),
+        embed.create_embed_token,
     ]
     return [
         account.router(),
         *live_events.routers(tenant_guard(authenticator)),
+        Router("/", guards=[embed_guard(authenticator, embed_tokens)], route_handlers=[live.router()]),
         Router("/", guards=[tenant_guard(authenticator)], route_handlers=tenant),
         Router("/", guards=[operator_guard(authenticator)], route_handlers=[tenants.router(), nodes.router()]),
     ]
@@ -77,18 +83,23 @@ def native_routes(authenticator: Authenticator) -> list[ControllerRouterHandler]
 def create_app(services: Services, health: Health) -> Litestar:
     """The application over `services`. Every path stands at the root and under `/api`."""
     sends = send.handlers(send.Parts(services.authenticator, services.messages, services.media))
-    native = [Router(mount, route_handlers=[*native_routes(services.authenticator), *sends]) for mount in ("/", "/api")]
+    native = [
+        Router(mount, route_handlers=[*native_routes(services.authenticator, services.embed_tokens), *sends])
+        for mount in ("/", "/api")
+    ]
     provided = {name: getattr(services, name) for name in services.__struct_fields__}
     return Litestar(
         [
             *native,
             documents.router(),
             dashboard.router(),
+            embed.router(),
             shared_paths.router(),
             baileys_gateway.router(),
             rk_connect.router(),
             fonnte.router(),
             *fonnte_dashboard.routers(),
+            *evolution.handlers(services),
             *_health_routes(health),
         ],
         dependencies={

@@ -10,16 +10,18 @@ from kurir.api.devices.codes import DeviceCodes
 from kurir.api.devices.proxies import Proxies
 from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
+from kurir.api.embed.tokens import EmbedTokens
 from kurir.api.export.service import Exports
 from kurir.api.groups.service import Groups
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.legacy.access import Access
 from kurir.api.legacy.bots import Bots
-from kurir.api.legacy.ip_limit import IpLimit
-from kurir.api.legacy.process import Process
 from kurir.api.legacy.fonnte.counts import MessageCounts
 from kurir.api.legacy.fonnte.numbers import MessageNumbers
 from kurir.api.legacy.fonnte.sending import FonnteSends
+from kurir.api.legacy.fonnte.status import FonnteStatus
+from kurir.api.legacy.ip_limit import IpLimit
+from kurir.api.legacy.process import Process
 from kurir.api.legacy.sending import Sender
 from kurir.api.legacy.shared_paths import Hosts
 from kurir.api.live.feed import DeviceFeed
@@ -30,6 +32,7 @@ from kurir.api.messages.just_received import JustReceived
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
 from kurir.api.nodes.service import Nodes
+from kurir.api.projects.service import Projects
 from kurir.api.questions import Questions
 from kurir.api.quota import MonthlyQuota
 from kurir.api.rate_limit import SendLimit
@@ -74,6 +77,8 @@ class Services(Struct, frozen=True):
     attempts: WebhookAttempts
     trials: WebhookTrials
     tenants: Tenants
+    projects: Projects
+    embed_tokens: EmbedTokens
     nodes: Nodes
     media: MediaStore
     feed: DeviceFeed
@@ -85,13 +90,14 @@ class Services(Struct, frozen=True):
     chats: Chats
     access: Access
     sender: Sender
+    message_numbers: MessageNumbers
+    message_counts: MessageCounts
+    fonnte_sends: FonnteSends
+    fonnte_status: FonnteStatus
     send_limit: SendLimit
     quota: MonthlyQuota
     changes: Changes
     node_name: str
-    message_numbers: MessageNumbers
-    message_counts: MessageCounts
-    fonnte_sends: FonnteSends
     bots: Bots
     hosts: Hosts
     ip_limit: IpLimit
@@ -167,10 +173,12 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         JustReceived(bus, life.clock),
     )
     media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
+    tenant_service = Tenants(life.clock, changes, tenants, keys, devices, endpoints, master_key)
     webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
     access = Access(authenticator, device_service, settings.anonymous, master_key)
     sender = Sender(device_service, messages, media, outcomes)
     message_numbers = MessageNumbers(bus, life.clock)
+    message_counts = MessageCounts(bus)
     return Services(
         authenticator=authenticator,
         devices=device_service,
@@ -180,7 +188,9 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         attempts=WebhookAttempts(mongo, webhooks),
         trials=WebhookTrials(bus, webhooks),
         nodes=Nodes(life.clock, changes, nodes, shards, leases),
-        tenants=Tenants(life.clock, changes, tenants, keys, devices, endpoints, master_key),
+        tenants=tenant_service,
+        projects=Projects(keys, tenant_service, changes),
+        embed_tokens=EmbedTokens(master_key, life.clock, authenticator, settings.public_url),
         media=media,
         feed=feed,
         live=live,
@@ -191,13 +201,14 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         chats=Chats(device_service, questions),
         access=access,
         sender=sender,
+        message_numbers=message_numbers,
+        message_counts=message_counts,
+        fonnte_status=FonnteStatus(device_service, tenant_service, webhooks, message_counts),
+        fonnte_sends=FonnteSends(life.clock, access, device_service, sender, messages, media, message_numbers),
         send_limit=send_limit,
         quota=quota,
         changes=changes,
         node_name=settings.node_name,
-        message_numbers=message_numbers,
-        message_counts=MessageCounts(bus),
-        fonnte_sends=FonnteSends(life.clock, access, device_service, sender, messages, media, message_numbers),
         bots=Bots(
             access,
             device_service,

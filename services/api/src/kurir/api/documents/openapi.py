@@ -89,6 +89,10 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "rotateKey": _UNAVAILABLE,
     "createOwnKey": {404: ("DEVICE_NOT_FOUND",), **_UNAVAILABLE},
     "revokeOwnKey": _UNAVAILABLE,
+    "createProject": {409: ("LIMIT_REACHED",), **_UNAVAILABLE},
+    "changeProject": {404: ("NOT_FOUND",), 409: ("CONFLICT",), **_UNAVAILABLE},
+    "deleteProject": {404: ("NOT_FOUND",), **_UNAVAILABLE},
+    "createEmbedToken": {404: ("DEVICE_NOT_FOUND",)},
     "createDevice": {409: ("LIMIT_REACHED",), **_UNAVAILABLE},
     "changeDevice": {409: ("CONFLICT",), **_UNAVAILABLE},
     "deleteDevice": _UNAVAILABLE,
@@ -166,31 +170,12 @@ def document_bytes() -> bytes:
 def _of_routes() -> dict[str, Any]:
     from kurir.api.app import native_routes  # the application serves this document, and this document is made of it
     from kurir.api.auth import Authenticator
+    from kurir.api.services import Services
 
     nobody = Authenticator(cast("Any", {}), cast("Any", {}))
-    names = (
-        "caller",
-        "operator",
-        "authenticator",
-        "devices",
-        "messages",
-        "webhooks",
-        "replays",
-        "attempts",
-        "trials",
-        "tenants",
-        "nodes",
-        "media",
-        "feed",
-        "live",
-        "tickets",
-        "exports",
-        "groups",
-        "contacts",
-        "chats",
-    )
+    names = ("caller", "operator", *Services.__struct_fields__)
     app = Litestar(
-        native_routes(nobody),
+        native_routes(nobody, cast("Any", None)),
         dependencies={name: Provide(lambda: None, sync_to_thread=False) for name in names},
         openapi_config=OpenAPIConfig(
             title=TITLE,
@@ -212,6 +197,10 @@ def _of_routes() -> dict[str, Any]:
                 Tag(name="Contacts", description="Whom a device knows, and which numbers have WhatsApp."),
                 Tag(name="Chats", description="What a device shows to others: presence, typing, read marks."),
                 Tag(name="Messages", description="Sending, and what became of it."),
+                Tag(
+                    name="Projects",
+                    description="Tokens for applications, and QR codes in their pages.",
+                ),
                 Tag(name="Events", description="What happens, live."),
                 Tag(name="Export", description="What happened, as files."),
                 Tag(name="Webhooks", description="Where events are sent, signed."),

@@ -1,8 +1,8 @@
 """`/devices/{id}/events`: the device's status and QR code as they change."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from litestar import Request, Router, get
+from litestar import Router, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, HeaderParameter
@@ -21,7 +21,6 @@ from kurir.api.problems import Problem
     responses={200: ResponseSpec(str, description="Events `status` and `qr`.", media_type="text/event-stream")},
 )
 async def stream_device_events(
-    request: Request[Any, Any, Any],
     device_id: FromPath[str],
     caller: NamedDependency[Caller],
     authenticator: NamedDependency[Authenticator],
@@ -35,7 +34,7 @@ async def stream_device_events(
 
     def is_welcome() -> bool:
         try:
-            return authenticator.tenant(request.scope["headers"]).tenant.id == device.tenant
+            return authenticator.tenant_of_digest(caller.digest).tenant.id == device.tenant
         except Problem:
             return False
 

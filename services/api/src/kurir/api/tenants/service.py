@@ -128,11 +128,13 @@ class Tenants:
         options: DialectOptions = NO_OPTIONS,
         secret: str | None = None,
         api_key: str | None = None,
+        allowed_origins: tuple[str, ...] | None = None,
     ) -> tuple[ApiKey, str]:
         """A key and its record; the key itself is kept nowhere. `tenant_id` None makes an operator's key.
 
         With `secret` the key is good for requests signed with it alone. `api_key` is a key that its clients have
-        already, of any form of MIN_KEY_LENGTH to MAX_KEY_LENGTH characters. `device` is an id or a code.
+        already, of any form of MIN_KEY_LENGTH to MAX_KEY_LENGTH characters. `device` is an id or a code;
+        `allowed_origins` makes it the key of a project.
 
         Raises Problem TENANT_NOT_FOUND, DEVICE_NOT_FOUND, VALIDATION_ERROR, or CONFLICT for a key that is known.
         """
@@ -156,6 +158,7 @@ class Tenants:
             device=device,
             dialect=dialect,
             options=options,
+            allowed_origins=allowed_origins,
             sealed_secret=self._sealed(secret, identifier) if secret is not None else None,
         )
         try:
