@@ -35,7 +35,6 @@ OnOff = Literal["on", "off"]
 class DeviceFacts(Struct, frozen=True, kw_only=True):
     """What is told of a device. `number` is what the client calls it; `key` is its key as far as it may be shown."""
 
-    id: str
     number: str
     name: str
     is_connected: bool

@@ -10,10 +10,12 @@ from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
 from msgspec import Struct
 
-from kurir.api.auth import Caller
 from kurir.api.legacy import baileys_gateway
+from kurir.api.legacy.access import Access, credential
 from kurir.api.legacy.bodies import reading
 from kurir.api.legacy.bots import Bots
+from kurir.api.legacy.fonnte import dashboard as fonnte_dashboard
+from kurir.api.legacy.fonnte.status import FonnteStatus
 from kurir.api.legacy.ip_limit import IpLimit
 from kurir.api.legacy.sending import Sender
 from kurir.api.media.form import header_of
@@ -23,9 +25,7 @@ from kurir.contracts.records import Dialect
 from kurir.dialects.baileys_gateway import answers
 from kurir.dialects.baileys_gateway.errors import Failure
 from kurir.dialects.evolution.welcome import welcome
-from kurir.dialects.fonnte import answers as fonnte_answers
 from kurir.dialects.fonnte import errors as fonnte_errors
-from kurir.dialects.fonnte import requests as fonnte_requests
 from kurir.dialects.fonnte.errors import Refused
 
 SEND_MESSAGE = "/api/send-message"
@@ -80,14 +80,21 @@ async def show_service(
 
 @get("/api/status")
 async def show_status(
-    request: Request[Any, Any, Any], bots: NamedDependency[Bots], hosts: NamedDependency[Hosts]
+    request: Request[Any, Any, Any],
+    bots: NamedDependency[Bots],
+    hosts: NamedDependency[Hosts],
+    fonnte_status: NamedDependency[FonnteStatus],
 ) -> dict[str, Any]:
     """The bot's status; who has a key sees the devices of that key, too, as the other gateway shows them."""
+    headers = request.scope["headers"]
     try:
-        caller = await bots.caller(request.scope["headers"])
-    except Problem as problem:
-        raise _told(sender_of(hosts.dialect(request), dict(request.scope["headers"]), {}), problem) from None
-    return answers.status(bots.bot(caller))
+        caller = await bots.caller(headers)
+        told = answers.status(bots.bot(caller))
+        if (key := credential(headers, "X-API-Key", "Authorization")) is not None:
+            told |= {"devices": await fonnte_status.devices(caller, key), "publicUrl": hosts.public_url}
+    except Exception as error:
+        raise _told(sender_of(hosts.dialect(request), dict(headers), {}), error) from error
+    return told
 
 
 @post(SEND_MESSAGE, status_code=200)
@@ -96,6 +103,7 @@ async def send_message(
     bots: NamedDependency[Bots],
     hosts: NamedDependency[Hosts],
     ip_limit: NamedDependency[IpLimit],
+    access: NamedDependency[Access],
     media: NamedDependency[MediaStore],
     sender: NamedDependency[Sender],
 ) -> dict[str, Any]:
@@ -119,26 +127,9 @@ async def send_message(
             raise failed or Problem("MISSING_API_KEY")
         if dialect == "baileys_gateway":
             return await baileys_gateway.send_text(caller, fields, bots, sender)
-        return await _send_as_fonnte(caller, fields, bots, sender)
+        return await fonnte_dashboard.send_text(caller, fields, access, sender)
     except Exception as error:
         raise _told(dialect, error) from error
-
-
-async def _send_as_fonnte(caller: Caller, fields: dict[str, Any], bots: Bots, sender: Sender) -> dict[str, Any]:
-    order = fonnte_requests.to_and_message(fields)
-    sent = await sender.send(
-        caller,
-        bots.device(caller),
-        order,
-        refuse_offline=caller.key.options.when_offline != "queue",
-        wait_s=baileys_gateway.SENT_WITHIN_S,
-        is_limited=False,
-    )
-    if sent.outcome is not None and sent.status != "sent":
-        raise fonnte_errors.not_sent(sent.reason)
-    return fonnte_answers.dispatched(
-        "Message", sent.whatsapp_id or sent.id, fonnte_answers.recipient(sent.to), int(sent.at.timestamp())
-    )
 
 
 def _told(dialect: Sending, error: Exception) -> Told:

@@ -1,31 +1,23 @@
 """The dashboard's own paths, `/api/send-media` and `wa-groups`, and its half of the two that another API has too."""
 
-import asyncio
 from typing import Any
 
 from litestar import Request, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from msgspec import Struct
 
 from kurir.api.auth import Caller
-from kurir.api.devices.schemas import status_of
-from kurir.api.devices.service import Devices
 from kurir.api.groups.service import Groups
 from kurir.api.legacy.access import Access, credential
 from kurir.api.legacy.bodies import reading
 from kurir.api.legacy.fonnte import telling
-from kurir.api.legacy.fonnte.counts import SENT, MessageCounts
 from kurir.api.legacy.sending import Sender, Sent
 from kurir.api.media.service import MediaStore
-from kurir.api.tenants.service import Tenants
-from kurir.api.webhooks.service import Webhooks
 from kurir.contracts.queries import PAGE_LIMIT
 from kurir.contracts.records import Device
 from kurir.dialects.fonnte import answers, errors, requests
 from kurir.dialects.fonnte.errors import Refused
 from kurir.dialects.orders import Order
-from kurir.dialects.qr import qr_data_url
 
 SENT_WITHIN_S = 15.0  # a video is converted in that time; the end of a service leaves requests 20 s
 MAX_PAGES = 10
@@ -70,48 +62,6 @@ async def all_groups(caller: Caller, device: Device, groups: Groups) -> list[tup
         if (cursor := page.next) is None:
             break
     return found
-
-
-class StatusParts(Struct, frozen=True):
-    """What the status of devices is told from."""
-
-    devices: Devices
-    tenants: Tenants
-    webhooks: Webhooks
-    counts: MessageCounts
-
-
-async def devices_of(caller: Caller, key: str, parts: StatusParts) -> list[dict[str, Any]]:
-    """`devices` of `GET /api/status`, whose path is shared with another API; `key` is what the caller sent.
-
-    Raises BrokerUnavailable.
-    """
-    sent = await parts.counts.of(caller.tenant.id, SENT)
-    bound = {known.device: known for known in parts.tenants.keys(caller.tenant.id) if known.device is not None}
-    webhooks = parts.webhooks.all(caller)
-    told = []
-    for device in parts.devices.all(caller):
-        session = parts.devices.session(device)
-        status = status_of(device, session)
-        other = bound.get(device.id) if caller.key.device is None else None
-        qr = session.qr if session is not None and status == "QR" else None
-        urls = [one.url for one in webhooks if one.device in (None, device.id)]
-        told.append(
-            {
-                "id": device.code or device.id,
-                "name": device.name,
-                "apiKey": key if other is None else answers.masked(other.hint),
-                "webhookUrl": urls[0] if urls else "",
-                "status": status,
-                "authenticated": session is not None and session.paired,
-                "hasQr": qr is not None,
-                "qr": await asyncio.to_thread(qr_data_url, qr) if qr is not None else None,
-                "phoneNumber": session.phone if session is not None else None,
-                "pushName": session.push_name if session is not None else None,
-                "totalMessagesSent": sent[device.id],
-            }
-        )
-    return told
 
 
 async def _send(caller: Caller, order: Order, access: Access, sender: Sender) -> Sent:
