@@ -17,7 +17,7 @@ from kurir.api.questions import Questions
 from kurir.contracts import ids
 from kurir.contracts.commands import Logout
 from kurir.contracts.queries import SandboxScan
-from kurir.contracts.records import Device, Engine, Session
+from kurir.contracts.records import Device, DeviceSettings, Engine, Session
 from kurir.runtime.clock import Clock
 from kurir.runtime.registry import KeyMissing, Registry, RevisionConflict, key_of
 
@@ -105,6 +105,14 @@ class Devices:
         if former_code is not None and device.code != former_code:
             await self._codes.release(caller.tenant.id, former_code)
         await self._tell(caller, "device.changed", device, fields=",".join(given))
+        return device
+
+    async def set_settings(
+        self, caller: Caller, device_id: str, change: Callable[[DeviceSettings], DeviceSettings]
+    ) -> Device:
+        """Change what another gateway's clients chose for the device."""
+        device = await self._write(caller, device_id, lambda known: replace(known, settings=change(known.settings)))
+        await self._tell(caller, "device.changed", device, fields="settings")
         return device
 
     async def delete(self, caller: Caller, device_id: str) -> None:

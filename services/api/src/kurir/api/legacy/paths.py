@@ -1,10 +1,13 @@
 """In whose words an error at a path is told: each API's own, for unknown paths and methods too. Pure."""
 
 from kurir.api.legacy import baileys_gateway, rk_connect
+from kurir.api.legacy.evolution import calls as evolution
+from kurir.api.legacy.evolution import routes as evolution_routes
 from kurir.api.legacy.fonnte import telling as fonnte
 from kurir.api.problems import Words, native_answer
 
 WORDS: tuple[tuple[str, Words], ...] = (
+    *((prefix, evolution.words) for prefix in evolution_routes.PREFIXES),
     *((path, baileys_gateway.words) for path in baileys_gateway.PATHS),
     (f"{rk_connect.PREFIX}/", rk_connect.words),
     *((path, fonnte.words) for path in fonnte.PATHS),

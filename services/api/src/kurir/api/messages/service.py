@@ -279,6 +279,22 @@ class Messages:
         direction: str | None,
     ) -> Page:
         """Messages newest first. Raises Problem or MongoError."""
+        facts, next_cursor = await self.facts_page(
+            caller, limit=limit, cursor=cursor, device_id=device_id, chat=chat, direction=direction
+        )
+        return Page(messages=[view for each in facts if (view := view_of(each)) is not None], next=next_cursor)
+
+    async def facts_page(
+        self,
+        caller: Caller,
+        *,
+        limit: int,
+        cursor: str | None,
+        device_id: str | None,
+        chat: str | None,
+        direction: str | None,
+    ) -> tuple[list[list[AnyEvent]], str | None]:
+        """The facts of messages, newest first, and the cursor of the next page. Raises Problem or MongoError."""
         if caller.key.device is not None:
             device_id = device_id or caller.key.device
         if device_id is not None:
@@ -291,8 +307,7 @@ class Messages:
             device=device_id,
             chat=chat_in(chat, caller.tenant.country, "chat") if chat else None,
         )
-        views = [view for each in facts if (view := view_of(each)) is not None]
-        return Page(messages=views, next=cursor_of(next_before) if next_before is not None else None)
+        return facts, cursor_of(next_before) if next_before is not None else None
 
     async def cancel(self, caller: Caller, message_id: str) -> None:
         """Take back a message that waits for its `sendAt`. May be repeated until it succeeds.
@@ -315,6 +330,22 @@ class Messages:
             await self._dispatch.tell_canceled(caller.tenant.id, view.device_id, message_id, view.chat)
             return
         raise Problem("CONFLICT", "This message is not waiting for its time; it cannot be canceled any more.")
+
+    async def reschedule(self, caller: Caller, message_id: str, send_at: datetime) -> None:
+        """Give a message that waits for its `sendAt` another one. May be repeated.
+
+        Raises Problem VALIDATION_ERROR about `sendAt`, CONFLICT when its time has come, MESSAGE_NOT_FOUND,
+        PublishError, or MongoError.
+        """
+        now = self._clock.now()
+        if not timedelta(0) < send_at - now <= FARTHEST:
+            raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
+        message = await self._dispatch.scheduled(message_id) if ids.is_token(message_id) else None
+        if message is not None and _is_visible(caller, message.tenant, message.device):
+            await self._dispatch.submit(message, send_at=send_at, changed_at=now)
+            return
+        await self.show(caller, message_id)
+        raise Problem("CONFLICT", "This message is not waiting for its time any more.")
 
     async def _submit(
         self,

@@ -1,0 +1,105 @@
+"""A client of Evolution API: a base URL and an apikey, and instances by their names."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from kurir.contracts.commands import SendMessage
+from tests.support.api_server import Client
+from tests.support.conditions import until
+from tests.support.connected_devices import Gateway, running_gateway
+from tests.support.mongo_server import MongoServer
+from tests.support.nats_server import NatsServer
+
+NAME = "evolution"
+PUBLIC_URL = "http://127.0.0.1:8080"
+INSTANCE = "CS_HQ_NODE1"
+ANI, BUDI = "6281234567", "6281234568"
+NOBODY_THERE = "628125550101"
+
+
+@dataclass
+class Evolution:
+    """`tenant` is the same account at the native API."""
+
+    gateway: Gateway
+    tenant: Client
+    key: str
+
+    async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        headers = {"apikey": self.key, **options.pop("headers", {})}
+        return await self.gateway.api.http.request(method, path, headers=headers, **options)
+
+    async def get(self, path: str, **options: Any) -> httpx.Response:
+        return await self.request("GET", path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return await self.request("POST", path, json=body, **options)
+
+    async def put(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return await self.request("PUT", path, json=body, **options)
+
+    async def delete(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
+        return await self.request("DELETE", path, json=body, **options)
+
+    async def created(self, name: str = INSTANCE, **fields: Any) -> dict[str, Any]:
+        answer = await self.post("/instance/create", {"instanceName": name, **fields})
+        assert answer.status_code == 201, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    async def connected(self, name: str = INSTANCE, phone: str = "628111222333", **fields: Any) -> str:
+        """The device's id of a new instance that is paired and open."""
+        made = await self.created(name, **fields)
+        device = str(made["instance"]["instanceId"])
+        await self.gateway.connect(self.tenant, device, phone)
+        await self.until_state(name, "open")
+        return device
+
+    async def until_state(self, name: str, state: str) -> None:
+        async def is_so() -> bool:
+            answer = await self.get(f"/instance/connectionState/{name}")
+            return bool(answer.json()["instance"]["state"] == state)
+
+        await until(f"{name} {state}", is_so)
+
+    async def sent(self) -> list[SendMessage]:
+        return [command for command in await self.gateway.api.commands() if isinstance(command, SendMessage)]
+
+
+@pytest.fixture
+async def gateway(nats_server: NatsServer) -> AsyncIterator[Gateway]:
+    async with running_gateway(nats_server.url, default_engine="sandbox", public_url=PUBLIC_URL) as running:
+        yield running
+
+
+@pytest.fixture
+async def mongo_server() -> AsyncIterator[MongoServer]:
+    server = MongoServer()
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def evolution(gateway: Gateway) -> Evolution:
+    tenant = await gateway.api.tenant()
+    return Evolution(gateway, tenant, tenant.key)
+
+
+async def stranger_of(evolution: Evolution) -> Evolution:
+    """A client with another account."""
+    tenant = await evolution.gateway.api.tenant()
+    return Evolution(evolution.gateway, tenant, tenant.key)
+
+
+def messages_of(answer: httpx.Response) -> Any:
+    """What an error says; everything around it is as every error has it."""
+    body = answer.json()
+    assert (body["status"], list(body)) == (answer.status_code, ["status", "error", "response"]), answer.text
+    return body["response"]["message"]
