@@ -71,7 +71,7 @@ class Sender:
         is_limited: bool = True,
         whatever_body: bool = False,
     ) -> Sent:
-        """Accept a message and wait up to `wait_s` seconds for its outcome.
+        """Accept a message and wait up to `wait_s` seconds for its outcome, if the device is connected.
 
         `uploaded` is the file of an order whose `file` names neither URL nor data. `request_id` is the caller's
         idempotency key: a repeat is the same message and is not waited for. `message_id` is the id that the message
@@ -81,10 +81,10 @@ class Sender:
         Raises Problem as the native API does: about a field (`to`, `url`, `file`, `mentions[…]`), DEVICE_NOT_CONNECTED
         with `refuse_offline`, BACKLOG_FULL, RATE_LIMIT_EXCEEDED, IDEMPOTENCY_CONFLICT; or PublishError.
         """
-        if refuse_offline:
-            session = self._devices.session(device)
-            if session is None or session.state != "connected":
-                raise not_connected(session)
+        session = self._devices.session(device)
+        is_connected = session is not None and session.state == "connected"
+        if refuse_offline and not is_connected:
+            raise not_connected(session)
         checked = self._messages.check(
             caller,
             _request(device, order),
@@ -106,7 +106,7 @@ class Sender:
             status="queued" if order.send_at is None else "scheduled",
             is_repeat=taken.is_repeat,
         )
-        if wait_s <= 0 or order.send_at is not None or taken.is_repeat:
+        if wait_s <= 0 or not is_connected or order.send_at is not None or taken.is_repeat:
             return sent
         outcome = await self._outcomes.of(accepted.id, wait_s)
         if outcome is None:
