@@ -25,11 +25,10 @@ from kurir.contracts.records import Endpoint, SealedSecret
 from kurir.runtime import keyvalue, topology
 from kurir.runtime.broker import Bus, Outgoing
 from kurir.runtime.partitions import partition_of
-from kurir.runtime.secrets import MasterKey, new_master_key
+from kurir.runtime.secrets import MasterKey, endpoint_context, new_master_key
 from kurir.runtime.signing import new_webhook_secret
 
-TENANT = "bench"
-ENDPOINTS = len(HOSTS)  # each a host of its own, as tenants are
+ENDPOINTS = len(HOSTS)  # each a host and a tenant of its own
 SECONDS = 4.0
 POSTS = 30_000
 WINDOW = 8 * ENDPOINTS  # no more than an endpoint is sent at once, so that none falls behind into its lane
@@ -84,31 +83,31 @@ def dispatcher(server: Server, master_key: str) -> contextlib.AbstractAsyncConte
     return service("kurir.cli", "webhook-dispatcher", environment=environment)
 
 
-async def _endpoints(bus: Bus, master_key: MasterKey, port: int) -> list[str]:
+async def _endpoints(bus: Bus, master_key: MasterKey, port: int) -> list[Endpoint]:
     made = []
     for number in range(ENDPOINTS):
         now = datetime.now(UTC)
-        identifier = ids.short_id("wh_")
-        sealed = master_key.seal(new_webhook_secret(), f"{TENANT}/{identifier}")
+        tenant, identifier = f"bench{number}", ids.short_id("wh_")
+        sealed = master_key.seal(new_webhook_secret(), endpoint_context(tenant, identifier))
         endpoint = Endpoint(
             id=identifier,
-            tenant=TENANT,
+            tenant=tenant,
             url=f"http://{HOSTS[number]}:{port}/hooks/{number:03}",
             created_at=now,
             updated_at=now,
             secrets=(SealedSecret(id="s1", sealed=sealed, created_at=now),),
         )
-        await keyvalue.put(bus, "endpoints", f"{TENANT}.{identifier}", msgspec.json.encode(endpoint))
-        made.append(identifier)
+        await keyvalue.put(bus, "endpoints", f"{tenant}.{identifier}", msgspec.json.encode(endpoint))
+        made.append(endpoint)
     return made
 
 
-def _delivery(endpoint: str, number: int) -> Outgoing:
+def _delivery(endpoint: Endpoint, number: int) -> Outgoing:
     """A delivery as the fan-out makes it of a status event."""
     now, message = datetime.now(UTC), ids.uuid7()
     event = events.MessageStatusChanged(
         id=ids.status_event_id(message, "delivered"),
-        tenant=TENANT,
+        tenant=endpoint.tenant,
         device="dev_0000000000000000000000000",
         at=now,
         seq=number,
@@ -118,10 +117,10 @@ def _delivery(endpoint: str, number: int) -> Outgoing:
         whatsapp_id="3EB0C767D097B7C7C030",
     )
     delivery = Delivery(
-        id=ids.delivery_id(event.id, endpoint),
-        tenant=TENANT,
+        id=ids.delivery_id(event.id, endpoint.id),
+        tenant=endpoint.tenant,
         device=event.device,
-        endpoint=endpoint,
+        endpoint=endpoint.id,
         event_id=event.id,
         event_type=events.type_of(event),
         event=msgspec.Raw(events.encode(event)),
@@ -129,11 +128,11 @@ def _delivery(endpoint: str, number: int) -> Outgoing:
         first_at=now,
         message_id=message,
     )
-    subject = subjects.delivery(partition_of(endpoint, subjects.DELIVERY_PARTITIONS), endpoint)
+    subject = subjects.delivery(partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS), endpoint.id)
     return Outgoing(subject, msgspec.json.encode(delivery), ids.attempt_id(delivery.id, 0, 1))
 
 
-async def _delivered(bus: Bus, endpoints: list[str], pid: int, seconds: float = SECONDS) -> Rate:
+async def _delivered(bus: Bus, endpoints: list[Endpoint], pid: int, seconds: float = SECONDS) -> Rate:
     before = cpu_s_of(pid)
     progress = await work_off(
         bus,

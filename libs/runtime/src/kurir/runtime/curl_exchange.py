@@ -248,7 +248,13 @@ class Post(Exchange):
 
     def ended(self, code: int, words: str) -> None:
         self._header_bytes = sum(map(len, self.header_lines))
-        super().ended(code or (pycurl.E_WRITE_ERROR if self._header_bytes > _HEADER_BYTES else 0), words)
+        if code or self._header_bytes > _HEADER_BYTES:
+            super().ended(code or pycurl.E_WRITE_ERROR, words)
+            return
+        self.has_ended = True
+        ready = self._ready
+        if ready is not None and not ready.done():
+            ready.set_result(None)
 
     def _failure_of(self, code: int, words: str) -> TransportFailure | None:
         return None if self._truncated else super()._failure_of(code, words)

@@ -80,7 +80,15 @@ class Egress:
             post = self._idle_posts.pop() if self._idle_posts else Post(self.policy, self._curl_loop.opened)
         try:
             post.begin(target, lines, body, response_cap)
-            await self._run(post, due_at)
+            peer = self._peer_of(post)
+            pins = None if peer.is_literal else self._pins_at_hand(post, peer) or await self._pins(post, peer, due_at)
+            ready = self._start(post, pins, due_at)
+            try:
+                await ready
+            finally:
+                self._active.discard(post)
+                if not post.has_ended:
+                    self._curl_loop.cancel(post.curl)
             return post.answer()
         finally:
             if client_certificate is None:
@@ -113,7 +121,7 @@ class Egress:
                 own_lines = lines if target.origin == origin.origin else []
                 download = Download(self.policy, self._curl_loop.opened, target, own_lines, max_bytes)
                 try:
-                    await self._run(download, due_at)
+                    await self._opened(download, due_at)
                     redirect_url = download.redirect_url()
                     if redirect_url is None:
                         download.refuse_if_too_large()
@@ -147,13 +155,22 @@ class Egress:
     ) -> None:
         await self.close()
 
-    async def _run(self, exchange: Exchange, due_at: float) -> None:
-        """Until the exchange has what its caller waits for: a post its end, a download its headers."""
-        peer = self._peer_of(exchange)
-        pins = None  # the URL holds an address already
-        if not peer.is_literal:
-            found = self._resolver.known(peer.host) or await self._resolved(exchange, peer, due_at)
-            pins = self._pins_for(exchange, peer, found)
+    async def _opened(self, download: Download, due_at: float) -> None:
+        """Until the headers of the download are here."""
+        peer = self._peer_of(download)
+        ready = self._start(download, None if peer.is_literal else await self._pins(download, peer, due_at), due_at)
+        try:
+            await ready
+        finally:
+            # It goes on after its headers; whatever else brings us here must not.
+            if download.has_ended or not ready.done() or ready.cancelled():
+                self._end(download)
+
+    def _start(self, exchange: Exchange, pins: list[str] | None, due_at: float) -> asyncio.Future[None]:
+        """The future ends when the exchange has what its caller waits for: a post its end, a download its headers.
+
+        `pins` are None when the URL holds an address already.
+        """
         if self._closed:
             raise _shut_down()
         remaining_s = due_at - self._loop.time()
@@ -162,12 +179,7 @@ class Egress:
         ready = exchange.aim(pins, remaining_s, self._loop)
         self._active.add(exchange)
         self._curl_loop.start(exchange.curl, exchange.ended)
-        try:
-            await ready
-        finally:
-            # A download goes on after its headers; whatever else brings us here must not.
-            if exchange.has_ended or not ready.done() or ready.cancelled():
-                self._end(exchange)
+        return ready
 
     def _end(self, exchange: Exchange) -> None:
         self._curl_loop.cancel(exchange.curl)
@@ -181,6 +193,13 @@ class Egress:
         if self.policy.guard.require_https and not target.tls:
             raise exchange.failure("guard", f"{target.host}: https_required")
         return self._proxy
+
+    def _pins_at_hand(self, exchange: Exchange, peer: Target) -> list[str] | None:
+        found = self._resolver.known(peer.host)
+        return None if found is None else self._pins_for(exchange, peer, found)
+
+    async def _pins(self, exchange: Exchange, peer: Target, due_at: float) -> list[str]:
+        return self._pins_for(exchange, peer, await self._resolved(exchange, peer, due_at))
 
     def _pins_for(self, exchange: Exchange, peer: Target, found: Addresses) -> list[str]:
         """libcurl's `+name:port:addresses` for whom we connect to."""

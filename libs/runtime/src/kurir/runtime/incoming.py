@@ -26,6 +26,7 @@ class Incoming:
         "_headers",
         "_replies",
         "_reply",
+        "_stream_seq",
         "data",
         "is_settled",
         "subject",
@@ -40,6 +41,7 @@ class Incoming:
         self._header_block = header_block
         self._headers: dict[str, str] | None = None
         self._fields: list[bytes] | None = None
+        self._stream_seq = 0
         self.subject = subject.decode()
         self.data = data
         self.is_settled = False
@@ -80,7 +82,9 @@ class Incoming:
 
     @property
     def stream_seq(self) -> int:
-        return int(self._field(3))
+        if not self._stream_seq:
+            self._stream_seq = int(self._field(3))
+        return self._stream_seq
 
     @property
     def consumer_seq(self) -> int:

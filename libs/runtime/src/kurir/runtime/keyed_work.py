@@ -48,7 +48,3 @@ class KeyWork:
     @property
     def is_idle(self) -> bool:
         return not self.queue and not self.running
-
-    @property
-    def is_forgettable(self) -> bool:
-        return self.is_idle and self.lane is None and not self.is_paused

@@ -90,6 +90,7 @@ class KeyedConsumer:
         self._pull: Pull | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
+        self._loop = asyncio.get_running_loop()
 
     @property
     def held(self) -> int:
@@ -211,10 +212,10 @@ class KeyedConsumer:
         except (ValueError, IndexError) as error:
             self._spawn(self._settle(message, Rejected("VALIDATION_ERROR", f"no key in the subject: {error}")))
             return
-        work = self._work_of(key)
+        work = self._keys.get(key) or self._work_of(key)
         held = Held(message, is_from_lane=False)
         self._held[held.seq] = held
-        if work.lane is None and (work.is_paused or len(work.queue) >= self._allowance()):
+        if work.lane is None and (work.is_paused or (work.queue and len(work.queue) >= self._allowance())):
             work.lane = Lane()
             log.info("lane.opened", key=key, is_paused=work.is_paused)
         if work.lane is None or (work.lane.oldest is not None and held.seq < work.lane.oldest):
@@ -246,11 +247,7 @@ class KeyedConsumer:
 
     def _look_at(self, work: KeyWork) -> None:
         """Start what can be started for this key, or forget it."""
-        if self._is_stopping or work.is_forgettable:
-            if not self._is_stopping:
-                self._keys.pop(work.key, None)
-            return
-        if work.is_paused:
+        if self._is_stopping or work.is_paused:
             return
         if work.queue:
             if self._is_ordered:
@@ -260,7 +257,11 @@ class KeyedConsumer:
                 starting = len(work.running) - len(work.in_work)  # each takes one from the queue when its turn comes
                 for _ in range(min(len(work.queue) - starting, self._concurrency(work.key) - len(work.running))):
                     self._run(work, self._work_through(work))
-        elif work.lane is not None and work.lane.pump is None and not work.lane.is_gated and not work.running:
+        elif work.running:
+            return
+        elif work.lane is None:
+            self._keys.pop(work.key, None)  # until it has something again
+        elif work.lane.pump is None and not work.lane.is_gated:
             work.lane.pump = asyncio.create_task(self._work_lane(work, work.lane))
 
     def _concurrency(self, key: str) -> int:
@@ -268,7 +269,7 @@ class KeyedConsumer:
         return limit if isinstance(limit, int) else max(1, limit(key))
 
     def _run(self, work: KeyWork, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coroutine)
+        task = self._loop.create_task(coroutine)
         work.running.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:
@@ -339,7 +340,7 @@ class KeyedConsumer:
             self._held_from_lanes -= 1
             pull = work.lane.pull if work.lane is not None else None
         if pull is not None:
-            pull.ask_more()
+            pull.ask_soon()
 
     def _release_spilled(self, work: KeyWork, held: Held) -> None:
         held.message.ack()

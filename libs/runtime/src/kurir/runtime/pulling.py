@@ -48,7 +48,7 @@ class Pull:
     """A lasting pull from one consumer.
 
     At most `max_outstanding` messages are asked for and not handed over yet. `room` may lower that further: it
-    is asked how many more messages their holder can take; call `ask_more` when room has grown.
+    is asked how many more messages their holder can take; call `ask_soon` when room has grown.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Pull:
         self._max_outstanding = max_outstanding
         self._room = room
         self._asked = 0  # asked for and neither delivered nor given up by the server
+        self._will_ask = False
         self._ready: list[Incoming] = []
         self._waiter: asyncio.Future[None] | None = None
         self._heard_at = 0.0
@@ -106,8 +107,7 @@ class Pull:
         if self._is_gone and not self._ready:
             raise ConsumerGone(f"{self.stream}/{self.consumer}")
         batch, self._ready = self._ready, []
-        # Asked for in the next turn: by then the caller has counted what it holds.
-        self._loop.call_soon(self.ask_more)
+        self.ask_soon()  # by then the caller has counted what it holds
         return batch
 
     async def __aiter__(self) -> AsyncIterator[list[Incoming]]:
@@ -122,8 +122,15 @@ class Pull:
         if self._waiter is not None:
             _wake(self._waiter)
 
+    def ask_soon(self) -> None:
+        """`ask_more` in the next turn of the loop, once for however many call this until then."""
+        if not self._will_ask:
+            self._will_ask = True
+            self._loop.call_soon(self.ask_more)
+
     def ask_more(self) -> None:
         """Ask the server for as many messages as there is room for, if that is worth a request."""
+        self._will_ask = False
         if not self._is_open or self._is_gone or not self._connection.is_usable:
             return
         free = self._max_outstanding - self._asked - len(self._ready)

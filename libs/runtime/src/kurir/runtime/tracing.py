@@ -93,6 +93,8 @@ class child_span:  # in small letters, as it is used like a function: `with chil
         self._reset: Token[str | None] | None = None
 
     def __enter__(self) -> "child_span":
+        if _tracer is None and self._traceparent is None:
+            return self  # nothing changes inside
         parent = self._traceparent or _current.get()
         if _tracer is not None:
             self._span = _tracer.start_span(self._name, _context_of(parent), attributes=self._attributes)
@@ -108,8 +110,8 @@ class child_span:  # in small letters, as it is used like a function: `with chil
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._reset is not None
-        _current.reset(self._reset)
+        if self._reset is not None:
+            _current.reset(self._reset)
         if self._span is None:
             return
         if error is not None:
