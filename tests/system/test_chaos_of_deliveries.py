@@ -160,8 +160,8 @@ class Chaos:
         ends_at = time.monotonic() + KILLING_S
         async with asyncio.TaskGroup() as together:
             dying = [
-                together.create_task(killing(victim, name, kill, start, seed=SEED, until=ends_at))
-                for victim, name, kill, start in self.victims()
+                together.create_task(killing(*how, seed=SEED, until=ends_at, knew_until=self.knew_until(how[0])))
+                for how in self.victims()
             ]
             together.create_task(self.say_all())
         return sorted((kill for each in dying for kill in each.result()), key=lambda kill: kill.at)
@@ -171,6 +171,17 @@ class Chaos:
         yield "mongo", "mongo", self.mongo.kill, self.mongo.start
         for number, dispatcher in enumerate(self.dispatchers, start=1):
             yield "dispatcher", f"dispatcher {number}", partial(asyncio.to_thread, dispatcher.kill), dispatcher.start
+
+    def knew_until(self, victim: Victim) -> Callable[[], float]:
+        """What says until when the victim, dead by then, had written down what it was told.
+
+        The broker: the acknowledgements of events, which it keeps in memory and writes to a file again and again. That
+        of a delivery takes it out of its stream at once.
+        """
+        if victim != "nats-server":
+            return time.time
+        kept = f"store/jetstream/*/streams/{streams.EVENTS.name}/obs/{streams.FANOUT_CONSUMER}/o.dat"
+        return lambda: max((file.stat().st_mtime for file in self.nats.home.glob(kept)), default=0.0)
 
     async def say_all(self) -> None:
         """Publish the events evenly over the time of killing, each until it is confirmed."""

@@ -27,8 +27,9 @@ def recorded(after_s: float, outcome: str = "delivered", status: int | None = 20
     return Record(event_id="e1", at=datetime.fromtimestamp(SAID + after_s, UTC), outcome=outcome, status=status)
 
 
-def killed(victim: Any, after_s: float, away_s: float = 1.0) -> Kill:
-    return Kill(victim, victim, SAID + after_s, SAID + after_s + away_s)
+def killed(victim: Any, after_s: float, away_s: float = 1.0, forgets_s: float = 0.2) -> Kill:
+    at = SAID + after_s
+    return Kill(victim, victim, at, at + away_s, knew_until=at - forgets_s)
 
 
 def a_ledger(
@@ -93,5 +94,7 @@ def test_a_duplicate_needs_a_death_that_can_have_caused_it() -> None:
     assert cause(1, 60, killed("dispatcher", 20)) == [], "acknowledged long before"
     assert cause(5, 40, killed("dispatcher", 1)) == [MOVED_NOT_ACKNOWLEDGED]
     assert cause(1, 3, killed("nats-server", 2)) == [BROUGHT_AGAIN]
+    assert cause(1, 8, killed("nats-server", 6)) == [], "written down by then"
+    assert cause(1, 8, killed("nats-server", 6, forgets_s=5.5)) == [BROUGHT_AGAIN]
     assert cause(1, 40, killed("nats-server", 30)) == [], "remembered for long by then"
     assert cause(1, 3, killed("mongo", 2)) == []

@@ -29,12 +29,16 @@ AWAY_S: dict[Victim, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One victim's absence, from the signal until it served again. Unix seconds."""
+    """One victim's absence, from the signal until it served again. Unix seconds.
+
+    `knew_until`: what the victim was told before that, it had written down, and still knew when it came back.
+    """
 
     victim: Victim
     name: str
     at: float
     back_at: float
+    knew_until: float
 
     def __str__(self) -> str:
         return f"{self.name} {self.at:.3f} to {self.back_at:.3f}"
@@ -48,8 +52,12 @@ async def killing(
     *,
     seed: str,
     until: float,
+    knew_until: Callable[[], float] = time.time,
 ) -> list[Kill]:
-    """Kill and start one victim again and again until the monotonic time `until`; it is alive at the end."""
+    """Kill and start one victim again and again until the monotonic time `until`; it is alive at the end.
+
+    `knew_until` is asked of the dead.
+    """
     chance = random.Random(f"{seed}/{name}")
     kills: list[Kill] = []
     # The first death may come at any moment of a life.
@@ -57,9 +65,9 @@ async def killing(
     while time.monotonic() + lives_s < until:
         await asyncio.sleep(lives_s)
         await kill()
-        at = time.time()
+        at, knew = time.time(), knew_until()
         await asyncio.sleep(chance.uniform(*AWAY_S[victim]))
         await start()
-        kills.append(Kill(victim, name, at, time.time()))
+        kills.append(Kill(victim, name, at, time.time(), knew))
         lives_s = chance.uniform(*LIVES_S[victim])
     return kills

@@ -26,8 +26,9 @@ with too much to do seconds."""
 RECORD_WITHIN_S = 12.0
 """How long an attempt's record waits for a broker that is away; then the attempt is repeated."""
 
-FORGOTTEN_S = 3.0
-"""How far back a broker that dies may forget acknowledgements: it writes them down some ten times a second."""
+FANNED_OUT_WITHIN_S = 1.0
+"""From a request's arrival until the event behind it is acknowledged, while the broker is there: it is when the
+deliveries of a hundred events are stored, and the first of them may be made by then."""
 
 AGAIN_AFTER_S = 19.0
 """What a dead process held comes again no sooner: after 30 s, of which 10 may have passed since it last told of
@@ -163,7 +164,7 @@ class Ledger:
             for record in self.records.get(key, ())
         ]
         last = max([said, *requests])
-        deaths = [str(kill) for kill in self.kills if said - FORGOTTEN_S <= kill.at <= last + RECORD_WITHIN_S]
+        deaths = [str(kill) for kill in self.kills if said - RECORD_WITHIN_S <= kill.at <= last + RECORD_WITHIN_S]
         arrived = [f"{at:.3f}" for at in requests]
         return f"{key.event} to {key.endpoint}: said {said:.3f}, arrived {arrived}, on record {made}; killed {deaths}"
 
@@ -176,7 +177,10 @@ class Ledger:
         held_until = [kill.at for kill in self._of("dispatcher") if kill.at + AGAIN_AFTER_S <= again]
         if any(before - CLOCK_S <= at <= self._settled_by(key, before) for at in held_until):
             return RECORDED_NOT_ACKNOWLEDGED
-        if any(said <= kill.at <= again and kill.at - FORGOTTEN_S <= before for kill in self._of("nats-server")):
+        if any(
+            said <= kill.at <= again and kill.knew_until - FANNED_OUT_WITHIN_S <= before
+            for kill in self._of("nats-server")
+        ):
             return BROUGHT_AGAIN
         if any(said <= at <= before for at in held_until):
             return MOVED_NOT_ACKNOWLEDGED

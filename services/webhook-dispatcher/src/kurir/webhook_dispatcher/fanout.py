@@ -38,6 +38,9 @@ from kurir.webhook_dispatcher.measures import Measures
 log = get("kurir.fanout")
 
 MAX_OUTSTANDING: Final = 1_024
+TOGETHER: Final = 256
+"""Deliveries after which their events are acknowledged, however many more there are: the first of them may be made by
+then, and are made again if this process dies before and the broker before the events come again."""
 AGAIN_S: Final = 1.0  # an event whose deliveries could not be stored comes back after this
 LOOK_EVERY_S: Final = 2.0
 
@@ -193,6 +196,13 @@ class FanOut:
                 continue
             outgoing += share
             shares.append((message, len(share)))
+            if len(outgoing) >= TOGETHER:
+                await self._store(outgoing, shares)
+                outgoing, shares = [], []
+        await self._store(outgoing, shares)
+
+    async def _store(self, outgoing: list[Outgoing], shares: list[tuple[Incoming, int]]) -> None:
+        """Publish deliveries, then settle the events that they are of: each has so many of them, in order."""
         results = await self._bus.publish_many(outgoing) if outgoing else []
         at = 0
         for message, count in shares:
