@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir.contracts import ids, streams, subjects
+from kurir.contracts import deliveries, ids, streams, subjects
 from kurir.contracts.deliveries import ReplayOrder
 from kurir.contracts.records import Endpoint, EventFilter, Replay
 from kurir.runtime import keyvalue
+from kurir.runtime.partitions import partition_of
+from kurir.runtime.progress import taken_seq
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
 from tests.support.mongo_server import MongoServer
@@ -257,3 +259,53 @@ async def test_a_replay_goes_on_when_its_dispatcher_was_killed(stage: Stage, rec
     assert replay.state == "done"
     assert {request.header("webhook-id") for request in again} == said
     assert len(again) <= 110, "what was under way when it died comes twice, and nothing else"
+
+
+async def test_a_range_leaves_alone_what_is_not_fanned_out_yet(stage: Stage, receiver: WebhookReceiver) -> None:
+    """While too much waits, no more events are taken; a replay ordered then does not deliver them before their turn."""
+    since = datetime.now(UTC)
+    await stage.endpoint(receiver.url("/full"), tenant="t2", retry_delays_s=(600.0,))
+    endpoint = await stage.endpoint(receiver.url("/hook"), events=("messages.upsert",))
+    receiver.on("/full", Reply(500))
+    async with stage.dispatcher():
+        before = [(await stage.say(a_message())).id for _ in range(5)]
+        await receiver.wait_for(5)
+        await stage.say(a_message("t2"))
+        await stage.attempts_until(6)
+    async with stage.dispatcher(max_pending_deliveries=1):
+        behind = [(await stage.say(a_message())).id for _ in range(5)]
+        taken = await taken_seq(stage.bus, streams.EVENTS.name, streams.FANOUT_CONSUMER)
+        given = await order(stage, endpoint, since=since, per_second=500, fanned_out=taken)
+        replay = await ended(stage, given)
+        assert (replay.replayed, replay.skipped) == (5, 5)
+        await receiver.wait_for(11)
+        await stage.bus.js.purge_stream(streams.DELIVERIES.name)
+        await receiver.wait_for(16)
+    assert sorted(str(one.header("webhook-id")) for one in replays_in(receiver)) == sorted(before)
+    assert [one.header("webhook-id") for one in receiver.at("/hook")].count(behind[0]) == 1
+    assert {one.header("webhook-id") for one in receiver.at("/hook")} == {*before, *behind}
+
+
+async def test_what_is_given_up_and_passed_over_stays_given_up(stage: Stage, receiver: WebhookReceiver) -> None:
+    """A dispatcher died between giving a delivery up and settling it: it comes again, and is not given up twice."""
+    endpoint = await stage.endpoint(receiver.url("/hook"), max_in_flight=1)
+    receiver.on("/hook", Reply(500), Reply(204, delay_s=2.0), Reply(204))
+    async with stage.dispatcher(retry_schedule="", circuit_threshold=100):
+        event = await stage.say(a_message())
+        await stage.attempts_until(1)
+        await stage.nothing_waits()
+        (dead,) = await stage.dead()
+        partition = partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS)
+        await stage.bus.publish(subjects.delivery(partition, endpoint.id), dead.data)
+        await receiver.wait_for(2)
+        same = await ended(stage, await order(stage, endpoint, dead=True))
+        assert (same.replayed, same.skipped, len(await stage.dead())) == (0, 1, 1)
+        await stage.nothing_waits()
+        receiver.on("/hook", Reply(204, delay_s=2.0), Reply(204))
+        later = msgspec.structs.replace(deliveries.decode(dead.data), generation=1, is_replay=True)
+        await stage.bus.publish(subjects.delivery(partition, endpoint.id), msgspec.json.encode(later))
+        await receiver.wait_for(3)
+        newer = await ended(stage, await order(stage, endpoint, dead=True))
+        assert (newer.replayed, newer.skipped, await stage.dead()) == (0, 1, []), "it would be given up once more"
+        await stage.nothing_waits()
+    assert {request.header("webhook-id") for request in receiver.received} == {event.id}

@@ -54,13 +54,15 @@ class ReplayOrder(Struct, frozen=True, kw_only=True):
 
     Exactly one of `event_id`, `dead` and `since` is given. `dead` is what was given up before `made_at`. A range ends
     at `until`, or `made_at`; the endpoint's own events and filter count there, `events` and `filter` narrow it down.
-    One event is delivered whatever they say, unless `only_wanted`.
+    One event is delivered whatever they say, unless `only_wanted`. Events behind the sequence `fanned_out` had not been
+    taken by the fan-out when the order was made: they are delivered by themselves.
     """
 
     id: str
     tenant: str
     endpoint: str
     made_at: When
+    fanned_out: int | None = None
     event_id: str | None = None
     only_wanted: bool = False
     dead: bool = False

@@ -3,7 +3,8 @@
 An order is a message that waits in DELIVERIES until it is carried out, by one dispatcher at a time; one that dies is
 followed by another, which goes on where the record in `replays` says. A delivery keeps its event's id and says that it
 is a replay. One whose next attempt is scheduled takes that attempt's place, in one step with the server's clock; one
-that is due or being attempted at this moment is passed over: it is never sent by both.
+that is due or being attempted at this moment, or whose event was not fanned out yet when the order was made, is passed
+over: it is never sent by both.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from kurir.runtime.clock import Clock
 from kurir.runtime.logs import get
 from kurir.runtime.mongo import Mongo, MongoError
 from kurir.runtime.partitions import partition_of
+from kurir.runtime.progress import settled_seq
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.settlement import Rejected, Retry, settle
 from kurir.webhook_dispatcher.endpoints import Endpoints
@@ -36,6 +38,7 @@ AT_ONCE: Final = 16  # replays in one process
 PAGE: Final = 100
 LOOK_EVERY_S: Final = 1.0  # how far it has come is told, and whether it is still wanted is asked
 HISTORY_AGAIN_S: Final = 5.0
+FANOUT_AGAIN_S: Final = 0.2
 
 Found = AsyncIterator[tuple[int, Delivery | None]]
 """Positions that were read, in order, and what is to be delivered of them."""
@@ -103,7 +106,8 @@ class Replays:
             replay = replace(replay, state="failed", reason="The webhook was deleted.")
         else:
             look_at = 0.0
-            under_way = DeliveriesUnderWay(self._bus, endpoint)
+            await self._wait_for_fanout(order)
+            under_way = DeliveriesUnderWay(self._bus, endpoint, order.fanned_out)
             async for position, delivery in self._found(order, endpoint, replay.position):
                 if self._clock.monotonic() >= look_at:
                     look_at = self._clock.monotonic() + LOOK_EVERY_S
@@ -120,29 +124,41 @@ class Replays:
         await self._progress.put(key, replace(replay, at=self._clock.now()))
         log.info("replay.ended", state=replay.state, replay=order.id, replayed=replay.replayed, skipped=replay.skipped)
 
+    async def _wait_for_fanout(self, order: ReplayOrder) -> None:
+        """Raise Retry while events that the fan-out had taken when the order was made are no deliveries yet."""
+        if order.dead or order.fanned_out is None:
+            return
+        settled = await settled_seq(self._bus, streams.EVENTS.name, streams.FANOUT_CONSUMER)
+        if settled is not None and settled < order.fanned_out:
+            raise Retry(FANOUT_AGAIN_S, "events from before are being fanned out")
+
     async def _replayed(
         self, order: ReplayOrder, replay: Replay, delivery: Delivery, position: int, under_way: DeliveriesUnderWay
     ) -> Replay:
         """Deliver once more, no faster than the order says."""
-        if await self._deliver(order, delivery, under_way):
+        passed_over = await self._deliver(order, delivery, under_way)
+        if passed_over is None:
             replay = replace(replay, replayed=replay.replayed + 1)
         else:
             replay = replace(replay, skipped=replay.skipped + 1)
-        if order.dead:
+        if order.dead and (passed_over is None or passed_over > delivery.generation):  # given up again it is kept anew
             await self._bus.delete_message(streams.DEAD.name, position)
-        await self._pause(1 / order.per_second)
+        if passed_over is None:
+            await self._pause(1 / order.per_second)
         if self._is_stopping.is_set():
             raise Retry(0.0, "the dispatcher ends")
         return replay
 
-    async def _deliver(self, order: ReplayOrder, delivery: Delivery, under_way: DeliveriesUnderWay) -> bool:
-        """False when a request is under way, or due, by itself.
+    async def _deliver(self, order: ReplayOrder, delivery: Delivery, under_way: DeliveriesUnderWay) -> int | None:
+        """None when it is delivered again; else the generation that is under way, or due, by itself.
 
         Told by what is scheduled before it looks at what is under way, and by nothing having been scheduled since.
         """
         scheduled = await self._scheduled(delivery)
-        if scheduled is None and await under_way.has(delivery):
-            return False
+        if scheduled is None:
+            generation = await under_way.generation(delivery)
+            if generation is not None:
+                return generation
         retry = subjects.delivery_retry(delivery.endpoint, delivery.id)
         only_if = {
             headers.EXPECTED_LAST_SUBJECT_SEQUENCE: str(scheduled.seq if scheduled is not None else 0),
@@ -159,8 +175,8 @@ class Replays:
                 headers=only_if,
             )
         except WrongSequence:
-            return False  # it was scheduled, or became due, this very moment
-        return True
+            return delivery.generation  # it was scheduled, or became due, this very moment
+        return None
 
     async def _scheduled(self, delivery: Delivery) -> Stored | None:
         retry = subjects.delivery_retry(delivery.endpoint, delivery.id)

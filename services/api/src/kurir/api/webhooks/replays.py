@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from kurir.api.auth import Caller
 from kurir.api.changes import Changes
@@ -17,6 +18,7 @@ from kurir.dialects.event_patterns import names_wanted
 from kurir.runtime.broker import Bus
 from kurir.runtime.clock import Clock
 from kurir.runtime.mongo import Mongo
+from kurir.runtime.progress import taken_seq
 from kurir.runtime.registry import Registry
 
 MAX_UNDER_WAY = 5  # of one webhook: each reads the stream for itself
@@ -90,6 +92,8 @@ class WebhookReplays:
         return ReplayOrder(id=ids.short_id("rp_"), tenant=endpoint.tenant, endpoint=endpoint.id, made_at=now, **what)
 
     async def _give(self, caller: Caller, endpoint: Endpoint, order: ReplayOrder) -> ReplayView:
+        fanned_out = await taken_seq(self._bus, streams.EVENTS.name, streams.FANOUT_CONSUMER)
+        order = replace(order, fanned_out=fanned_out)
         await self._bus.publish(_subject(order), _encoder.encode(order), msg_id=order.id)
         await self._changes.tell(
             endpoint.tenant,
