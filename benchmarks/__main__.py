@@ -1,7 +1,7 @@
 """Measure everything, or the figures that are named, and print one table at the end.
 
 python -m benchmarks [--write] [accept publish send deliver http_out latency isolation endpoints pending_retries
-                                end_to_end engine_path sessions moves cluster]
+                                end_to_end engine_path sessions moves cluster claims dialects]
 python -m benchmarks sessions --sessions 1000 --shards 5
 python -m benchmarks pending_retries --retries 1000000
 
@@ -20,7 +20,7 @@ from benchmarks.report import machine_line, write_readme
 
 NAMES = (
     *("accept", "publish", "send", "deliver", "http_out", "latency", "isolation", "endpoints", "pending_retries"),
-    *("end_to_end", "engine_path", "sessions", "moves", "cluster"),
+    *("end_to_end", "engine_path", "sessions", "moves", "cluster", "claims", "dialects"),
 )
 OPTIONS = {
     "send": ("devices",),
@@ -29,6 +29,7 @@ OPTIONS = {
     "pending_retries": ("retries",),
     "moves": ("sessions",),
     "cluster": ("devices",),
+    "claims": ("devices",),
 }
 """What a figure's size is called on the command line."""
 BUSY_PER_CORE = 0.5
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="figure", help=f"any of {', '.join(NAMES)}; all by default")
     parser.add_argument("--write", action="store_true", help="write the table into benchmarks/README.md")
     parser.add_argument("--sessions", type=int, help="how many the figures sessions and moves open (200)")
-    parser.add_argument("--devices", type=int, help="how many the figures send (500) and cluster (5000) have")
+    parser.add_argument("--devices", type=int, help="how many the figures send (500), cluster and claims (5000) have")
     parser.add_argument("--shards", type=int, help="on how many shards it opens them (2)")
     parser.add_argument("--endpoints", type=int, help="how many the figure endpoints serves (5000)")
     parser.add_argument("--retries", type=int, help="how many wait in the figure pending_retries (100000)")
