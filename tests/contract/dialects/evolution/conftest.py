@@ -1,12 +1,14 @@
 """A client of Evolution API: a base URL and an apikey, and instances by their names."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
+from nats.aio.msg import Msg
 
+from kurir.contracts import commands
 from kurir.contracts.commands import SendMessage
 from tests.support.api_server import Client
 from tests.support.conditions import until
@@ -28,6 +30,7 @@ class Evolution:
     gateway: Gateway
     tenant: Client
     key: str
+    ordered: list[bytes] = field(default_factory=list)
 
     async def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         headers = {"apikey": self.key, **options.pop("headers", {})}
@@ -67,7 +70,9 @@ class Evolution:
         await until(f"{name} {state}", is_so)
 
     async def sent(self) -> list[SendMessage]:
-        return [command for command in await self.gateway.api.commands() if isinstance(command, SendMessage)]
+        """What was ordered of all devices so far, in order."""
+        await self.gateway.api.bus.nc.flush()
+        return [command for command in map(commands.decode, self.ordered) if isinstance(command, SendMessage)]
 
 
 @pytest.fixture
@@ -89,7 +94,13 @@ async def mongo_server() -> AsyncIterator[MongoServer]:
 @pytest.fixture
 async def evolution(gateway: Gateway) -> Evolution:
     tenant = await gateway.api.tenant()
-    return Evolution(gateway, tenant, tenant.key)
+    client = Evolution(gateway, tenant, tenant.key)
+
+    async def note(message: Msg) -> None:
+        client.ordered.append(message.data)
+
+    await gateway.api.bus.nc.subscribe("kurir.cmd.>", cb=note)
+    return client
 
 
 async def stranger_of(evolution: Evolution) -> Evolution:
