@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from kurir.contracts import ids
 from kurir.contracts.commands import SendMessage
+from kurir.contracts.records import ApiKey, DialectOptions
+from kurir.runtime import secrets
+from kurir.runtime.registry import Registry
 from tests.support.api_server import Api, Client
 from tests.support.connected_devices import Gateway, running_gateway
 from tests.support.nats_server import NatsServer
@@ -63,3 +68,21 @@ async def device_key(tenant: Client, device: str) -> str:
     answer = await tenant.post("/auth/keys", json={"name": "of the device", "deviceId": device})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["apiKey"])
+
+
+async def key_with(account: Account, options: DialectOptions) -> str:
+    """A key of the device for which the API behaves so."""
+    key = secrets.new_api_key()
+    record = ApiKey(
+        id=ids.short_id("key_"),
+        role="tenant",
+        name="with options",
+        hint=key[-4:],
+        created_at=datetime.now(UTC),
+        tenant=account.tenant.id,
+        device=account.device,
+        dialect="fonnte",
+        options=options,
+    )
+    await Registry(account.api.bus, "keys", ApiKey).create(secrets.api_key_digest(key), record)
+    return key

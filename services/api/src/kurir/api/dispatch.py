@@ -30,8 +30,11 @@ class Dispatch:
         self._bus = bus
         self._clock = clock
 
-    async def submit(self, message: SendMessage, *, send_at: datetime | None = None) -> None:
-        """Store a message for its device, or until `send_at`, and tell of it.
+    async def submit(
+        self, message: SendMessage, *, send_at: datetime | None = None, changed_at: datetime | None = None
+    ) -> None:
+        """Store a message for its device, or until `send_at`, and tell of it; `changed_at` is when it was given
+        another time than it had before.
 
         Raises BacklogFull when too many wait for the device, or another PublishError; after BrokerUnavailable
         with `outcome_unknown` it may have been stored, so repeat it under the same id.
@@ -49,7 +52,7 @@ class Dispatch:
                     headers.SCHEDULE_TARGET: subjects.due(LATER_SEND),
                 },
             )
-        await self._tell_queued(message, send_at)
+        await self._tell_queued(message, send_at, changed_at)
 
     async def order(self, command: Command) -> None:
         """Store an order for its device. Raises PublishError, as `submit` does."""
@@ -92,13 +95,14 @@ class Dispatch:
         )
         await self._publish(event)
 
-    async def _tell_queued(self, message: SendMessage, send_at: datetime | None) -> None:
+    async def _tell_queued(self, message: SendMessage, send_at: datetime | None, changed_at: datetime | None) -> None:
         status: Literal["queued", "scheduled"] = "queued" if send_at is None else "scheduled"
+        again = (round(changed_at.timestamp() * 1000),) if changed_at is not None else ()
         event = events.MessageQueued(
-            id=ids.status_event_id(message.id, status),
+            id=ids.status_event_id(message.id, status, *again),
             tenant=message.tenant,
             device=message.device,
-            at=message.accepted_at,
+            at=changed_at or message.accepted_at,
             message_id=message.id,
             to=message.to,
             content=message.content,

@@ -17,6 +17,7 @@ from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.legacy.access import Access
 from kurir.api.legacy.bots import Bots
 from kurir.api.legacy.fonnte.counts import MessageCounts
+from kurir.api.legacy.fonnte.deleting import DeletionCodes
 from kurir.api.legacy.fonnte.numbers import MessageNumbers
 from kurir.api.legacy.fonnte.sending import FonnteSends
 from kurir.api.legacy.fonnte.status import FonnteStatus
@@ -93,6 +94,7 @@ class Services(Struct, frozen=True):
     message_numbers: MessageNumbers
     message_counts: MessageCounts
     fonnte_sends: FonnteSends
+    deletion_codes: DeletionCodes
     fonnte_status: FonnteStatus
     send_limit: SendLimit
     quota: MonthlyQuota
@@ -203,7 +205,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         sender=sender,
         message_numbers=message_numbers,
         message_counts=message_counts,
-        fonnte_status=FonnteStatus(device_service, tenant_service, webhooks, message_counts),
+        fonnte_status=FonnteStatus(device_service, tenant_service, webhooks, message_counts, quota),
+        deletion_codes=DeletionCodes(bus, sender),
         fonnte_sends=FonnteSends(life.clock, access, device_service, sender, messages, media, message_numbers),
         send_limit=send_limit,
         quota=quota,

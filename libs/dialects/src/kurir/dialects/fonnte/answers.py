@@ -1,15 +1,14 @@
 """What these APIs answer when all went well. Pure."""
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from msgspec import Struct
 
 from kurir.contracts.content import Address
-from kurir.contracts.states import Reason
 
 UNLIMITED: Final = "unlimited"
-"""In place of a package's end and of what is left of it: devices do not run out here."""
+"""In place of a device's end, for devices do not run out here, and of a quota where there is none."""
 
 _STATUS_WORDS: Final = {
     "SCHEDULED": "waiting",
@@ -22,18 +21,17 @@ _STATUS_WORDS: Final = {
     "CANCELED": "canceled",
     "UNKNOWN": "unknown",
 }
-_FAILED_WORDS: Final[dict[Reason, str]] = {
+_FAILED_WORDS: Final[dict[str, str]] = {
     "not_on_whatsapp": "invalid",
     "invalid_recipient": "invalid",
     "media_fetch_failed": "url unreachable",
     "media_missing": "url unreachable",
 }
 
-OnOff = Literal["on", "off"]
-
 
 class DeviceFacts(Struct, frozen=True, kw_only=True):
-    """What is told of a device. `number` is what the client calls it; `key` is its key as far as it may be shown."""
+    """What is told of a device. `number` is what the client calls it; `key` is its key as far as it may be shown, and
+    `quota` how many messages the account may have accepted in the rest of the month, None for any number."""
 
     number: str
     name: str
@@ -41,6 +39,7 @@ class DeviceFacts(Struct, frozen=True, kw_only=True):
     plan: str
     messages: int
     key: str
+    quota: int | None
 
 
 def sent(numbers: Sequence[int], targets: Sequence[str], request_id: int, *, is_scheduled: bool) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def device(facts: DeviceFacts) -> dict[str, Any]:
         "messages": facts.messages,
         "name": facts.name,
         "package": facts.plan,
-        "quota": UNLIMITED,
+        "quota": _quota(facts),
         "status": True,
     }
 
@@ -79,7 +78,7 @@ def devices(all_facts: Sequence[DeviceFacts]) -> dict[str, Any]:
                 "expired": UNLIMITED,
                 "name": facts.name,
                 "package": facts.plan,
-                "quota": UNLIMITED,
+                "quota": _quota(facts),
                 "status": _connected(facts),
                 "token": facts.key,
             }
@@ -92,7 +91,8 @@ def devices(all_facts: Sequence[DeviceFacts]) -> dict[str, Any]:
     }
 
 
-def device_added(name: str, number: str, token: str) -> dict[str, Any]:
+def device_added(name: str, number: str, token: str, not_kept: Sequence[str]) -> dict[str, Any]:
+    """`not_kept` are settings that were asked for and have no effect."""
     return {
         "autoread": "off",
         "device": number,
@@ -101,19 +101,53 @@ def device_added(name: str, number: str, token: str) -> dict[str, Any]:
         "personal": "off",
         "status": True,
         "token": token,
+        **_without(not_kept),
     }
+
+
+def device_changed(name: str, number: str, webhooks: Mapping[str, str], not_kept: Sequence[str]) -> dict[str, Any]:
+    """`webhooks` are URLs by the names of their fields."""
+    return {
+        "status": True,
+        "detail": "device updated",
+        "name": name,
+        "device": number,
+        **webhooks,
+        **_without(not_kept),
+    }
+
+
+def qr(png_data_url: str) -> dict[str, Any]:
+    return {"status": True, "url": png_data_url.partition(",")[2]}
+
+
+def pairing_code(code: str) -> dict[str, Any]:
+    return {"status": True, "code": code.replace("-", "")}
+
+
+def statistics(outgoing: int, incoming: int) -> dict[str, Any]:
+    """Messages of the last seven days."""
+    return {"status": True, "days": 7, "data": {"outgoing": outgoing, "incoming": incoming}}
+
+
+def no_rotators() -> dict[str, Any]:
+    return {"data": [], "detail": "no rotator yet", "status": False}
 
 
 def done(detail: str) -> dict[str, Any]:
     return {"detail": detail, "status": True}
 
 
-def message_status(number: int, status: str, reason: Reason | None) -> dict[str, Any]:
-    """`status` is the native API's word."""
+def message_status(number: int | str, status: str, reason: str | None) -> dict[str, Any]:
+    """`status` and `reason` are the native API's words."""
+    return {"id": number, "message_status": status_word(status, reason), "state": status.lower(), "status": True}
+
+
+def status_word(status: str, reason: str | None) -> str:
     word = _STATUS_WORDS.get(status)
     if word is None:
         word = _FAILED_WORDS.get(reason, "failed") if reason is not None else "failed"
-    return {"id": number, "message_status": word, "state": status.lower(), "status": True}
+    return word
 
 
 def groups(found: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -153,6 +187,14 @@ def address(of: Address) -> str:
 def masked(hint: str) -> str:
     """A key of which only the last characters may be told."""
     return f"wa_****{hint}"
+
+
+def _quota(facts: DeviceFacts) -> str:
+    return UNLIMITED if facts.quota is None else str(facts.quota)
+
+
+def _without(not_kept: Sequence[str]) -> dict[str, Any]:
+    return {"ignored": list(not_kept)} if not_kept else {}
 
 
 def _connected(facts: DeviceFacts) -> str:

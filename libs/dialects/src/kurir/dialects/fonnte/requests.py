@@ -47,8 +47,9 @@ class Send(Struct, frozen=True, kw_only=True):
     """A request that was found right: one message for each target.
 
     `content` is what is sent to all of them; None: text, or a file. The file is at `url`, or came in the form. With
-    `is_refused_offline` nothing is accepted while the device is not connected; None leaves that open. `inbox_number` is the received message
-    to quote. `starts_at` None means now; `delay_s` are the least and most seconds between one target and the next.
+    `is_refused_offline` nothing is accepted while the device is not connected; None leaves that open. `inbox_number`
+    is the received message to quote. `starts_at` None means now; `delay_s` are the least and most seconds between one
+    target and the next.
     """
 
     targets: tuple[Target, ...]

@@ -141,7 +141,8 @@ def _outbound(facts: Sequence[AboutSending]) -> MessageView:
     status = status_of(facts)
     latest = max(facts, key=lambda fact: (states.rank(fact.status), fact.at))
     queued = next((fact for fact in facts if isinstance(fact, MessageQueued)), None)
-    scheduled = next((f for f in facts if isinstance(f, MessageQueued) and f.send_at is not None), None)
+    schedules = (f for f in facts if isinstance(f, MessageQueued) and f.send_at is not None)
+    scheduled = max(schedules, key=lambda fact: fact.at, default=None)  # it may have been given another time
     whatsapp_id = next((f.whatsapp_id for f in facts if isinstance(f, MessageStatusChanged) and f.whatsapp_id), None)
     first = min(facts, key=lambda fact: fact.at)
     return MessageView(

@@ -1,19 +1,34 @@
-"""Fonnte's paths: `/send` and those of messages. Its account's are in `account`."""
+"""Fonnte's paths about messages and recipients; those about devices are in `account`."""
 
 from typing import Any
 
-from litestar import Request, Router, route
+from litestar import Request, Router, post, route
 from litestar.di import NamedDependency
 
 from kurir.api.auth import Caller
-from kurir.api.legacy.access import Access, credential
+from kurir.api.chats.service import Chats
+from kurir.api.contacts.service import Contacts
+from kurir.api.groups.service import Groups
+from kurir.api.legacy.access import Access
 from kurir.api.legacy.bodies import reading
-from kurir.api.legacy.fonnte import telling
+from kurir.api.legacy.fonnte import account, telling
+from kurir.api.legacy.fonnte.counts import RECEIVED, SENT, MessageCounts
+from kurir.api.legacy.fonnte.dashboard import all_groups
+from kurir.api.legacy.fonnte.numbers import MessageNumbers
 from kurir.api.legacy.fonnte.sending import FonnteSends
+from kurir.api.legacy.fonnte.tokens import caller_of, callers_of
 from kurir.api.media.form import header_of
 from kurir.api.media.service import MediaStore
+from kurir.api.messages.service import Messages
+from kurir.api.people import phone_in
 from kurir.api.problems import Problem
-from kurir.dialects.fonnte.errors import Refused
+from kurir.contracts.people import TypingState
+from kurir.dialects.fonnte import account as account_requests
+from kurir.dialects.fonnte import answers, requests
+from kurir.dialects.fonnte.errors import Refused, invalid
+
+CHECKED_AT_ONCE = 50
+MAX_TYPING_S = 3600
 
 
 @route("/send", http_method=["GET", "POST"], status_code=200)
@@ -24,8 +39,7 @@ async def send(
     fonnte_sends: NamedDependency[FonnteSends],
 ) -> dict[str, Any]:
     """A request may have its parameters in the URL, too; its token there, or several with commas between them."""
-    callers = await _callers(request, access)
-    telling.note(request.scope, callers[0])
+    callers = await callers_of(request, access)
     request_id = await fonnte_sends.request_id()
     telling.note(request.scope, callers[0], request_id)
     key = header_of(request.scope, b"idempotency-key")
@@ -34,23 +48,179 @@ async def send(
         return await fonnte_sends.send(callers, fields, body.file, request_id, key)
 
 
-async def _callers(request: Request[Any, Any, Any], access: Access) -> list[Caller]:
-    """Whose tokens these are, all of one tenant. Raises Problem as Access.caller does."""
-    given = credential(request.scope["headers"], "Authorization", "X-API-Key") or request.query_params.get("token")
-    try:
-        return [await access.caller(given)]
-    except Problem as problem:
-        tokens = [one.strip() for one in (given or "").split(",")]
-        if problem.code != "INVALID_API_KEY" or not 1 < len(tokens) <= MAX_TOKENS:
+@post("/status", status_code=200)
+async def show_status(
+    request: Request[Any, Any, Any],
+    access: NamedDependency[Access],
+    messages: NamedDependency[Messages],
+    message_numbers: NamedDependency[MessageNumbers],
+    media: NamedDependency[MediaStore],
+) -> dict[str, Any]:
+    caller = await caller_of(request, access)
+    async with reading(request, media, caller.tenant.id, file_parts=()) as body:
+        given = account_requests.message_of(body.fields)
+        status, reason = await _status(caller, await _message_id(given, message_numbers), messages)
+        return answers.message_status(int(given) if given.isdecimal() else given, status, reason)
+
+
+@post("/reset-message", status_code=200)
+async def reschedule_message(
+    request: Request[Any, Any, Any],
+    access: NamedDependency[Access],
+    messages: NamedDependency[Messages],
+    message_numbers: NamedDependency[MessageNumbers],
+    media: NamedDependency[MediaStore],
+    fonnte_sends: NamedDependency[FonnteSends],
+) -> dict[str, Any]:
+    """Gives a message that waits for its time another one."""
+    caller = await caller_of(request, access)
+    async with reading(request, media, caller.tenant.id, file_parts=()) as body:
+        given = account_requests.message_of(body.fields)
+        if account_requests.is_by_schedule(body.fields):
+            raise invalid("byschedule", "give each message by its id.")
+        message_id = await _message_id(given, message_numbers)
+        send_at = fonnte_sends.time_of(body.fields)
+        try:
+            await messages.reschedule(caller, message_id, send_at)
+        except Problem as problem:
+            await _refuse_conflict(problem, "reschedule", caller, message_id, messages)
             raise
-    callers = [await access.caller(token) for token in tokens]
-    if any(caller.tenant.id != callers[0].tenant.id for caller in callers):
-        raise Problem("INVALID_API_KEY")
-    return callers
+        return answers.done(f"message {given} successfully rescheduled")
 
 
-MAX_TOKENS = 20
+@post("/delete-message", status_code=200)
+async def delete_message(
+    request: Request[Any, Any, Any],
+    access: NamedDependency[Access],
+    messages: NamedDependency[Messages],
+    message_numbers: NamedDependency[MessageNumbers],
+    media: NamedDependency[MediaStore],
+) -> dict[str, Any]:
+    """Takes back a message that waits for its time."""
+    caller = await caller_of(request, access)
+    async with reading(request, media, caller.tenant.id, file_parts=()) as body:
+        given = account_requests.message_of(body.fields)
+        message_id = await _message_id(given, message_numbers)
+        try:
+            await messages.cancel(caller, message_id)
+        except Problem as problem:
+            await _refuse_conflict(problem, "delete", caller, message_id, messages)
+            raise
+        return answers.done(f"message {given} successfully deleted")
+
+
+@post("/validate", status_code=200)
+async def validate_numbers(
+    request: Request[Any, Any, Any],
+    access: NamedDependency[Access],
+    contacts: NamedDependency[Contacts],
+    media: NamedDependency[MediaStore],
+) -> dict[str, Any]:
+    caller = await caller_of(request, access)
+    device = access.device(caller)
+    async with reading(request, media, caller.tenant.id, file_parts=()) as body:
+        phones, wrong = [], []
+        for number in requests.numbers_of(body.fields):
+            try:
+                phones.append(phone_in(number, caller.tenant.country, "target"))
+            except Problem:
+                wrong.append(number)
+        checks = []
+        for start in range(0, len(phones), CHECKED_AT_ONCE):
+            part = tuple(phones[start : start + CHECKED_AT_ONCE])
+            checks += await contacts.check_numbers(caller, device.id, part)
+        return answers.validated(
+            [check.phone for check in checks if check.is_on_whatsapp],
+            [check.phone for check in checks if not check.is_on_whatsapp] + wrong,
+        )
+
+
+@post(["/get-whatsapp-group", "/fetch-group"], status_code=200)
+async def list_groups(
+    request: Request[Any, Any, Any], access: NamedDependency[Access], groups: NamedDependency[Groups]
+) -> dict[str, Any]:
+    """The groups as they are now: there is no list that would have to be fetched before."""
+    caller = await caller_of(request, access)
+    return answers.groups(await all_groups(caller, access.device(caller), groups))
+
+
+@post("/rotator", status_code=200)
+async def list_rotators(request: Request[Any, Any, Any], access: NamedDependency[Access]) -> dict[str, Any]:
+    await caller_of(request, access)
+    return answers.no_rotators()
+
+
+@post("/typing", status_code=200)
+async def show_typing(
+    request: Request[Any, Any, Any],
+    access: NamedDependency[Access],
+    chats: NamedDependency[Chats],
+    media: NamedDependency[MediaStore],
+) -> dict[str, Any]:
+    """WhatsApp ends it by itself after some 25 seconds, and when a message is sent."""
+    caller = await caller_of(request, access)
+    device = access.device(caller)
+    async with reading(request, media, caller.tenant.id, file_parts=()) as body:
+        requests.whole(body.fields, "duration", 0, MAX_TYPING_S)
+        state: TypingState = "paused" if requests.flag(body.fields, "stop", False) else "typing"
+        for target in requests.numbers_of(body.fields):
+            await chats.show_typing(caller, device.id, target, state)
+        return answers.done(f"{state} shown")
+
+
+@post("/statistics", status_code=200)
+async def show_statistics(
+    request: Request[Any, Any, Any],
+    access: NamedDependency[Access],
+    message_counts: NamedDependency[MessageCounts],
+) -> dict[str, Any]:
+    caller = await caller_of(request, access)
+    device = caller.key.device or "*"
+    sent, received = [await message_counts.of(caller.tenant.id, type_, device) for type_ in (SENT, RECEIVED)]
+    return answers.statistics(sent.total(), received.total())
+
+
+async def _message_id(given: str, message_numbers: MessageNumbers) -> str:
+    """The id of a message that is named by its number, or by its id. Raises Problem MESSAGE_NOT_FOUND."""
+    if not given.isdecimal():
+        return given
+    message_id = await message_numbers.message_id(int(given))
+    if message_id is None:
+        raise Problem("MESSAGE_NOT_FOUND")
+    return message_id
+
+
+async def _status(caller: Caller, message_id: str, messages: Messages) -> tuple[str, str | None]:
+    """The native word for a message's status, and why it was not sent. Raises Problem or MongoError."""
+    view = await messages.show(caller, message_id)
+    return view.status, view.error.code if view.error is not None else None
+
+
+async def _refuse_conflict(problem: Problem, what: str, caller: Caller, message_id: str, messages: Messages) -> None:
+    """Raise Refused for a message that waits for its time no more."""
+    if problem.code == "CONFLICT":
+        status, reason = await _status(caller, message_id, messages)
+        word = "processing" if status == "QUEUED" else answers.status_word(status, reason)
+        raise Refused(400, f"cannot {what} message with status {word}") from problem
+
+
+ROUTES = (
+    send,
+    show_status,
+    reschedule_message,
+    delete_message,
+    validate_numbers,
+    list_groups,
+    list_rotators,
+    show_typing,
+    show_statistics,
+)
 
 
 def router() -> Router:
-    return Router("/", route_handlers=[send], exception_handlers={Refused: telling.tell}, include_in_schema=False)
+    return Router(
+        "/",
+        route_handlers=[*ROUTES, account.router()],
+        exception_handlers={Refused: telling.tell},
+        include_in_schema=False,
+    )

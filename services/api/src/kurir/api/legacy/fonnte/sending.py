@@ -5,6 +5,7 @@ targets, waits in JetStream; nothing waits in the request. A single message that
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -64,6 +65,15 @@ class FonnteSends:
         """A number for a request, unlike that of any message. Raises PublishError."""
         (identifier,) = await self._numbers.take(1)
         return numbers.number_of(identifier) or 0
+
+    def time_of(self, fields: dict[str, Any]) -> datetime:
+        """When a message is to be sent instead. Raises Refused."""
+        now = self._clock.now()
+        at = requests.schedule_of(fields, now)
+        least, most = requests.delay_of(fields)
+        if at is None and not most:
+            raise errors.invalid("schedule", "give a time in Unix seconds, or a delay.")
+        return (at or now) + timedelta(seconds=self._chance.randint(least, most))
 
     async def send(
         self,

@@ -7,6 +7,7 @@ from kurir.api.auth import Caller
 from kurir.api.devices.schemas import answering, status_of
 from kurir.api.devices.service import Devices
 from kurir.api.legacy.fonnte.counts import SENT, MessageCounts
+from kurir.api.quota import MonthlyQuota
 from kurir.api.tenants.service import Tenants
 from kurir.api.webhooks.service import Webhooks
 from kurir.contracts.records import Device
@@ -21,11 +22,14 @@ class FonnteStatus:
     Everything here raises BrokerUnavailable.
     """
 
-    def __init__(self, devices: Devices, tenants: Tenants, webhooks: Webhooks, counts: MessageCounts) -> None:
+    def __init__(
+        self, devices: Devices, tenants: Tenants, webhooks: Webhooks, counts: MessageCounts, quota: MonthlyQuota
+    ) -> None:
         self._devices = devices
         self._tenants = tenants
         self._webhooks = webhooks
         self._counts = counts
+        self._quota = quota
 
     async def devices(self, caller: Caller, key: str) -> list[dict[str, Any]]:
         """`devices` of `GET /api/status`."""
@@ -57,6 +61,8 @@ class FonnteStatus:
     async def facts(self, caller: Caller, key: str, devices: list[Device]) -> list[DeviceFacts]:
         """What Fonnte's account tells of devices."""
         sent = await self._counts.of(caller.tenant.id, SENT)
+        used, quota = await self._quota.used(caller.tenant), caller.tenant.messages_per_month
+        left = max(0, quota - used) if quota is not None and used is not None else None
         keys = self._keys(caller, key)
         return [
             DeviceFacts(
@@ -66,6 +72,7 @@ class FonnteStatus:
                 plan=caller.tenant.plan,
                 messages=sent[device.id],
                 key=keys.get(device.id, key),
+                quota=left,
             )
             for device in devices
         ]
