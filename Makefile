@@ -96,12 +96,12 @@ format: .venv/.synced ## Format the code and mend what the linter can mend
 
 .PHONY: test
 test: setup .venv/.receivers-synced ## All tests: unit, broker, contract, system (T=path K=name select)
-	@deploy/system-packages chromium php-cli
+	@deploy/system-packages chromium php-cli php-curl php-illuminate-http php-guzzlehttp-guzzle
 	@$(RUN) pytest $(T) $(if $(K),-k "$(K)")
 
 .PHONY: compatibility
 compatibility: setup .venv/.receivers-synced ## Make the table of other gateways' endpoints from the tests that show them
-	@deploy/system-packages chromium php-cli
+	@deploy/system-packages chromium php-cli php-curl php-illuminate-http php-guzzlehttp-guzzle
 	@$(RUN) pytest --compatibility=write -m shows
 
 .PHONY: test-system

@@ -21,7 +21,6 @@ from tests.support.server_process import free_port
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "tests" / "contract" / "receivers" / "node"
-INSTALLED = ROOT / ".tools" / "receivers"
 STARTED_WITHIN_S = 60.0
 _PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
@@ -33,25 +32,28 @@ def runtime(name: str) -> str:
     return found
 
 
-def node_modules() -> Path:
-    """Where the packages of package-lock.json are installed; installs them when they are not."""
-    digest = hashlib.sha256((PACKAGES / "package-lock.json").read_bytes()).hexdigest()
-    stamp = INSTALLED / "installed"
+def node_modules(packages: Path = PACKAGES) -> Path:
+    """Where the packages of the package-lock.json in `packages` are installed; installs them when they are not."""
+    digest = hashlib.sha256((packages / "package-lock.json").read_bytes()).hexdigest()
+    installed = ROOT / ".tools" / packages.parent.name
+    stamp = installed / "installed"
     if not stamp.exists() or stamp.read_text() != digest:
-        INSTALLED.mkdir(parents=True, exist_ok=True)
+        installed.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(PACKAGES / name, INSTALLED)
+            shutil.copy(packages / name, installed)
         install = [runtime("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        ran = subprocess.run(install, cwd=INSTALLED, env=_environment({}), capture_output=True, text=True, timeout=110)
+        ran = subprocess.run(
+            install, cwd=installed, env=program_environment({}), capture_output=True, text=True, timeout=110
+        )
         assert ran.returncode == 0, ran.stderr
         stamp.write_text(digest)
-    return INSTALLED / "node_modules"
+    return installed / "node_modules"
 
 
 def built_with_go(source: Path) -> Path:
     """The program made of one Go file. The library is built once and kept: the first time takes a minute."""
     program = source.with_suffix("")
-    environment = _environment(
+    environment = program_environment(
         {
             "GOCACHE": str(ROOT / ".tools" / "go-cache"),
             "GOPATH": str(ROOT / ".tools" / "go"),
@@ -91,7 +93,7 @@ async def running(
     """Start a receiver and wait until it answers; `{port}` in `command` is where it is to listen. Killed at the end."""
     port = free_port()
     log = folder / "receiver.log"
-    given = _environment({"PORT": str(port), "WEBHOOK_SECRET": secret, "TMPDIR": str(folder), **environment})
+    given = program_environment({"PORT": str(port), "WEBHOOK_SECRET": secret, "TMPDIR": str(folder), **environment})
     with log.open("wb") as output:
         process = subprocess.Popen(
             [part.replace("{port}", str(port)) for part in command],
@@ -120,5 +122,6 @@ async def running(
         await asyncio.to_thread(process.wait, 10)
 
 
-def _environment(added: Mapping[str, str]) -> dict[str, str]:
+def program_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """What a program is started with: the runtimes of this environment go before others of their names."""
     return {**os.environ, "PATH": _PATH, "PYTHONUNBUFFERED": "1", **added}
