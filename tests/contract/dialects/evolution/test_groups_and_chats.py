@@ -1,0 +1,254 @@
+"""Groups, numbers, presence, corrections, contacts, and messages found again."""
+
+import base64
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kurir.contracts.content import Edit, MessageKey, Revoke
+from kurir.runtime.mongo import Mongo
+from tests.contract.dialects.evolution.conftest import (
+    ANI,
+    BUDI,
+    INSTANCE,
+    NAME,
+    NOBODY_THERE,
+    PUBLIC_URL,
+    Evolution,
+    messages_of,
+)
+from tests.support.connected_devices import Gateway, running_gateway
+from tests.support.mongo_server import MongoServer
+from tests.support.nats_server import NatsServer
+from tests.support.printed_examples import file_of
+
+NUMBER = "6281234567890"
+FRIEND, OTHER = f"{ANI}000", f"{BUDI}000"
+
+
+@pytest.fixture
+async def gateway(nats_server: NatsServer, mongo_server: MongoServer) -> AsyncIterator[Gateway]:
+    """With a history."""
+    settings = {"default_engine": "sandbox", "public_url": PUBLIC_URL}
+    async with running_gateway(nats_server.url, mongo_server.url, **settings) as running:
+        yield running
+
+
+@pytest.mark.shows(
+    NAME, "POST /group/create/{instance}", "subject", "description", "participants", "promoteParticipants"
+)
+@pytest.mark.shows(NAME, "PUT /group/updateGroupSubject/{instance}", "groupJid", "subject")
+@pytest.mark.shows(NAME, "PUT /group/updateGroupDescription/{instance}", "groupJid", "description")
+@pytest.mark.shows(NAME, "GET /group/findGroupInfos/{instance}", "groupJid", "answer.participants")
+@pytest.mark.shows(NAME, "GET /group/fetchAllGroups/{instance}", "getParticipants")
+@pytest.mark.shows(NAME, "GET /group/participants/{instance}", "groupJid")
+@pytest.mark.shows(NAME, "PUT /group/updateParticipant/{instance}", "action", "participants")
+@pytest.mark.shows(NAME, "DELETE /group/leaveGroup/{instance}", "groupJid")
+async def test_a_group_is_made_changed_and_left(evolution: Evolution) -> None:
+    await evolution.connected()
+    body = {"subject": "Office", "description": "All", "participants": [FRIEND, OTHER], "promoteParticipants": True}
+    made = await evolution.post(f"/group/create/{INSTANCE}", body)
+    assert made.status_code == 201, made.text
+    group = made.json()
+    assert (group["subject"], group["desc"], group["size"], group["announce"]) == ("Office", "All", 3, False)
+    roles = {one["id"].partition("@")[0]: one["admin"] for one in group["participants"]}
+    assert roles == {"628111222333": "superadmin", FRIEND: "admin", OTHER: "admin"}
+    of_group = {"params": {"groupJid": group["id"]}}
+    renamed = await evolution.put(f"/group/updateGroupSubject/{INSTANCE}", {"subject": "Shop"}, **of_group)
+    assert (renamed.status_code, renamed.json()) == (201, {"update": "success"})
+    described = await evolution.put(
+        f"/group/updateGroupDescription/{INSTANCE}", {"groupJid": group["id"], "description": "New"}
+    )
+    assert described.status_code == 201
+    shown = (await evolution.get(f"/group/findGroupInfos/{INSTANCE}", **of_group)).json()
+    assert (shown["subject"], shown["desc"]) == ("Shop", "New")
+    changed = await evolution.put(
+        f"/group/updateParticipant/{INSTANCE}", {"action": "remove", "participants": [OTHER]}, **of_group
+    )
+    assert changed.json() == {"updateParticipants": [{"status": "200", "jid": f"{OTHER}@s.whatsapp.net"}]}
+    members = (await evolution.get(f"/group/participants/{INSTANCE}", **of_group)).json()["participants"]
+    assert {one["id"].partition("@")[0] for one in members} == {"628111222333", FRIEND}
+    (head,) = (await evolution.get(f"/group/fetchAllGroups/{INSTANCE}", params={"getParticipants": "false"})).json()
+    assert "participants" not in head
+    (full,) = (await evolution.get(f"/group/fetchAllGroups/{INSTANCE}", params={"getParticipants": "true"})).json()
+    assert len(full["participants"]) == 2
+    unsaid = await evolution.get(f"/group/fetchAllGroups/{INSTANCE}")
+    assert messages_of(unsaid) == [['instance requires property "getParticipants"']]
+    left = await evolution.delete(f"/group/leaveGroup/{INSTANCE}", **of_group)
+    assert left.json() == {"groupJid": group["id"], "leave": True}
+    gone = await evolution.get(f"/group/findGroupInfos/{INSTANCE}", **of_group)
+    assert (gone.status_code, gone.json()["error"]) == (404, "Not Found")
+
+
+@pytest.mark.shows(NAME, "GET /group/inviteCode/{instance}", "groupJid", "answer.inviteUrl", "answer.inviteCode")
+@pytest.mark.shows(NAME, "PUT /group/revokeInviteCode/{instance}", "groupJid")
+@pytest.mark.shows(NAME, "POST /group/sendInvite/{instance}", "groupJid", "description", "numbers")
+@pytest.mark.shows(NAME, "GET /group/acceptInviteCode/{instance}", "inviteCode")
+@pytest.mark.shows(NAME, "PUT /group/updateSetting/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /group/toggleEphemeral/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /group/updateGroupPicture/{instance}", "error 501")
+async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution) -> None:
+    await evolution.connected()
+    made = await evolution.post(f"/group/create/{INSTANCE}", {"subject": "Office", "participants": [FRIEND]})
+    group = made.json()["id"]
+    of_group = {"params": {"groupJid": group}}
+    invite = (await evolution.get(f"/group/inviteCode/{INSTANCE}", **of_group)).json()
+    assert invite["inviteUrl"] == f"https://chat.whatsapp.com/{invite['inviteCode']}"
+    renewed = await evolution.put(f"/group/revokeInviteCode/{INSTANCE}", **of_group)
+    assert (renewed.status_code, renewed.json()["revoked"]) == (201, True)
+    assert renewed.json()["inviteCode"] != invite["inviteCode"]
+    body = {"groupJid": group, "description": "Come in", "numbers": [OTHER]}
+    told = await evolution.post(f"/group/sendInvite/{INSTANCE}", body)
+    assert (told.status_code, told.json()["send"]) == (200, True)
+    (command,) = await evolution.sent()
+    assert renewed.json()["inviteCode"] in str(command.content)
+    joined = await evolution.get(
+        f"/group/acceptInviteCode/{INSTANCE}", params={"inviteCode": renewed.json()["inviteCode"]}
+    )
+    assert joined.status_code == 200, joined.text
+    assert joined.json()["accepted"] is True
+    for path, body in (
+        ("updateSetting", {"action": "announcement"}),
+        ("toggleEphemeral", {"expiration": 86400}),
+        ("updateGroupPicture", {"image": "https://example.com/a.png"}),
+    ):
+        refused = await evolution.put(f"/group/{path}/{INSTANCE}", body, **of_group)
+        assert refused.status_code == 501, refused.text
+    wrong = await evolution.put(f"/group/updateSetting/{INSTANCE}", {"action": "open"}, **of_group)
+    assert "is not one of enum values" in messages_of(wrong)[0][0]
+    bad = await evolution.get(f"/group/inviteCode/{INSTANCE}", params={"groupJid": "x"})
+    assert "groupJid does not match pattern" in messages_of(bad)[0][0]
+
+
+@pytest.mark.shows(NAME, "POST /chat/whatsappNumbers/{instance}", "numbers", "answer.exists", "answer.jid")
+@pytest.mark.shows(NAME, "POST /chat/fetchProfilePictureUrl/{instance}", "number", "answer.profilePictureUrl")
+@pytest.mark.shows(NAME, "POST /chat/fetchProfile/{instance}", "number", "answer.numberExists")
+@pytest.mark.shows(NAME, "POST /chat/findContacts/{instance}", "where.id", "v2 where.remoteJid")
+async def test_people_are_looked_up(evolution: Evolution) -> None:
+    await evolution.connected()
+    written = [f"+{FRIEND}", NOBODY_THERE, "not a number"]
+    checked = await evolution.post(f"/chat/whatsappNumbers/{INSTANCE}", {"numbers": written})
+    assert checked.status_code == 200, checked.text
+    assert [(one["exists"], one["number"]) for one in checked.json()] == [
+        (True, written[0]),
+        (False, written[1]),
+        (False, written[2]),
+    ]
+    assert checked.json()[0]["jid"] == f"{FRIEND}@s.whatsapp.net"
+    picture = await evolution.post(f"/chat/fetchProfilePictureUrl/{INSTANCE}", {"number": FRIEND})
+    assert picture.json()["wuid"] == f"{FRIEND}@s.whatsapp.net"
+    assert "profilePictureUrl" in picture.json()
+    profile = (await evolution.post(f"/chat/fetchProfile/{INSTANCE}", {"number": FRIEND})).json()
+    assert (profile["wuid"], profile["numberExists"]) == (f"{FRIEND}@s.whatsapp.net", True)
+    everybody = (await evolution.post(f"/chat/findContacts/{INSTANCE}", {})).json()
+    assert everybody
+    first = everybody[0]
+    assert (await evolution.post(f"/chat/findContacts/{INSTANCE}", {"where": {"id": first["id"]}})).json() == [first]
+    (v2,) = (
+        await evolution.post(
+            f"/chat/findContacts/{INSTANCE}", {"where": {"remoteJid": first["id"]}}, headers={"Accept-Version": "v2"}
+        )
+    ).json()
+    assert v2["remoteJid"] == first["id"]
+
+
+@pytest.mark.shows(NAME, "PUT /chat/markMessageAsRead/{instance}", "read_messages", "v2 readMessages")
+@pytest.mark.shows(NAME, "POST /chat/sendPresence/{instance}", "number", "options.presence", "v2 presence", "delay")
+@pytest.mark.shows(NAME, "DELETE /chat/deleteMessageForEveryone/{instance}", "id", "remoteJid", "fromMe")
+@pytest.mark.shows(NAME, "PUT /chat/updateMessage/{instance}", "number", "text", "key")
+async def test_messages_are_read_typed_corrected_and_deleted(evolution: Evolution) -> None:
+    await evolution.connected()
+    for name in ("read_messages", "readMessages"):
+        keys = [{"remoteJid": f"{FRIEND}@s.whatsapp.net", "fromMe": False, "id": "3A01"}]
+        read = await evolution.put(f"/chat/markMessageAsRead/{INSTANCE}", {name: keys})
+        assert (read.status_code, read.json()) == (201, {"message": "Read messages", "read": "success"})
+    for body in (
+        {"number": FRIEND, "options": {"delay": 20, "presence": "composing"}},
+        {"number": FRIEND, "delay": 20, "presence": "recording"},
+        {"number": FRIEND, "delay": 0, "presence": "available"},
+    ):
+        typed = await evolution.post(f"/chat/sendPresence/{INSTANCE}", body)
+        assert typed.status_code == 201, typed.text
+    text = await evolution.post(f"/message/sendText/{INSTANCE}", {"number": FRIEND, "text": "Helo"})
+    key = text.json()["key"]
+    corrected = await evolution.put(f"/chat/updateMessage/{INSTANCE}", {"number": FRIEND, "text": "Hello", "key": key})
+    assert corrected.status_code == 200, corrected.text
+    assert corrected.json()["message"]["protocolMessage"]["key"] == key
+    deleted = await evolution.delete(f"/chat/deleteMessageForEveryone/{INSTANCE}", key)
+    assert deleted.status_code == 201, deleted.text
+    assert deleted.json()["message"]["protocolMessage"]["type"] == "REVOKE"
+    target = MessageKey(chat=key["remoteJid"], whatsapp_id=key["id"], from_me=True)
+    contents = [command.content for command in await evolution.sent()]
+    assert contents[1:] == [Edit(target=target, text="Hello"), Revoke(target=target)]
+
+
+@pytest.mark.shows(NAME, "POST /chat/findMessages/{instance}", "where.key.remoteJid", "where.key.id", "v2 page")
+@pytest.mark.shows(NAME, "POST /chat/findStatusMessage/{instance}", "where.id")
+@pytest.mark.shows(NAME, "GET /chat/findChats/{instance}")
+@pytest.mark.shows(NAME, "POST /chat/findChats/{instance}")
+@pytest.mark.shows(NAME, "POST /chat/getBase64FromMediaMessage/{instance}", "message.key.id", "answer.base64")
+async def test_messages_and_their_files_are_found_again(evolution: Evolution, mongo_server: MongoServer) -> None:
+    await evolution.connected()
+    data = file_of("a.png", 700)
+    image = await evolution.post(
+        f"/message/sendMedia/{INSTANCE}",
+        {"number": FRIEND, "mediatype": "image", "caption": "Look", "media": base64.b64encode(data).decode()},
+    )
+    key = image.json()["key"]
+    await evolution.post(f"/message/sendText/{INSTANCE}", {"number": OTHER, "text": "Halo"})
+    mongo = Mongo.connect(mongo_server.url)
+    await evolution.gateway.api.write_history(mongo)
+    await mongo.close()
+    everything = (await evolution.post(f"/chat/findMessages/{INSTANCE}", {})).json()
+    assert [one["messageType"] for one in everything] == ["conversation", "imageMessage"]
+    where = {"where": {"key": {"remoteJid": f"{FRIEND}@s.whatsapp.net"}}}
+    (of_chat,) = (await evolution.post(f"/chat/findMessages/{INSTANCE}", where)).json()
+    assert of_chat["key"] == key
+    v2 = await evolution.post(
+        f"/chat/findMessages/{INSTANCE}", {"page": 2, "offset": 1}, headers={"Accept-Version": "2"}
+    )
+    page = v2.json()["messages"]
+    assert (page["currentPage"], [one["key"] for one in page["records"]]) == (2, [key])
+    steps = (await evolution.post(f"/chat/findStatusMessage/{INSTANCE}", {"where": {"id": key["id"]}})).json()
+    assert steps[0]["status"] == "SERVER_ACK"
+    assert {step["id"] for step in steps} == {key["id"]}
+    for method in ("GET", "POST"):
+        chats = (await evolution.request(method, f"/chat/findChats/{INSTANCE}")).json()
+        assert [chat["id"] for chat in chats] == [f"{OTHER}@s.whatsapp.net", f"{FRIEND}@s.whatsapp.net"]
+    file = await evolution.post(f"/chat/getBase64FromMediaMessage/{INSTANCE}", {"message": {"key": {"id": key["id"]}}})
+    assert file.status_code == 201, file.text
+    assert base64.b64decode(file.json()["base64"]) == data
+    assert (file.json()["mediaType"], file.json()["caption"]) == ("imageMessage", "Look")
+    missing = await evolution.post(f"/chat/getBase64FromMediaMessage/{INSTANCE}", {"message": {"key": {"id": "3A"}}})
+    assert (missing.status_code, messages_of(missing)) == (400, ["Message not found"])
+    assert "Helo" not in json.dumps(everything)
+
+
+LACKING = [
+    ("PUT", "chat/archiveChat"),
+    ("PUT", "chat/markChatUnread"),
+    ("PUT", "chat/updateBlockStatus"),
+    ("GET", "chat/fetchPrivacySettings"),
+    ("PUT", "chat/updatePrivacySettings"),
+    ("POST", "chat/fetchBusinessProfile"),
+    ("POST", "chat/updateProfileName"),
+    ("POST", "chat/updateProfileStatus"),
+    ("PUT", "chat/updateProfilePicture"),
+    ("DELETE", "chat/removeProfilePicture"),
+    ("GET", "group/inviteInfo"),
+    ("GET", "label/findLabels"),
+    ("PUT", "label/handleLabel"),
+]
+
+
+@pytest.mark.shows(NAME, "PUT /chat/archiveChat/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /chat/updateBlockStatus/{instance}", "error 501")
+@pytest.mark.shows(NAME, "GET /label/findLabels/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /label/handleLabel/{instance}", "error 501")
+async def test_what_the_engine_lacks_is_named_and_never_a_false_success(evolution: Evolution) -> None:
+    await evolution.created()
+    for method, path in LACKING:
+        refused = await evolution.request(method, f"/{path}/{INSTANCE}", json={})
+        assert (refused.status_code, refused.json()["error"]) == (501, "Not Implemented"), path
+        assert "Not supported" in messages_of(refused)[0]
