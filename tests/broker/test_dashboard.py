@@ -263,6 +263,36 @@ async def test_a_webhook_is_tried_with_a_sample(scene: Scene) -> None:
     assert (request.header("X-Webhook-Test"), request.json()["event"]) == ("true", "message.received")
 
 
+async def test_what_became_of_a_webhook_is_listed_also_what_happened_before_the_page_was_opened(scene: Scene) -> None:
+    tenant = await scene.api.tenant()
+    device = await tenant.device()
+    scene.receiver.on("/hook", Reply(500))
+    webhook = (await tenant.post("/webhooks", json={"url": scene.receiver.url("/hook")})).json()["id"]
+    other = (await tenant.post("/webhooks", json={"url": scene.receiver.url("/other")})).json()["id"]
+    await scene.stage.say(a_message(tenant.id, device))
+
+    async def is_told() -> bool:
+        return bool((await tenant.get(f"/webhooks/{webhook}/events")).json())
+
+    await until("it is told that an event was given up", is_told)
+    page = await scene.page(tenant, f"webhooks/{webhook}")
+    await page.sees("What became of it", "Exhausted", "An event for 127.0.0.1 was given up; 1 by now.")
+    for _ in range(2):
+        await scene.stage.say(a_message(tenant.id, device))
+    await page.sees("Failing", "127.0.0.1 fails: HTTP 500.")
+    scene.receiver.on("/hook", Reply(204))
+    await tenant.post(f"/webhooks/{webhook}/test")
+    await page.sees("Recovered", "127.0.0.1 takes events again.")
+    told = (await tenant.get(f"/webhooks/{webhook}/events")).json()
+    assert [one["event"] for one in told] == ["endpoint.recovered", "endpoint.failing", "endpoint.exhausted"]
+    assert (told[1]["status"], told[1]["error"], told[2]["dead"], told[0]["dead"]) == (500, "http_5xx", 1, None)
+    assert (await tenant.get(f"/webhooks/{other}/events")).json() == []
+    await page.open(f"{scene.api.url}/dashboard/#/webhooks/{other}")
+    await page.sees("Healthy", "/other")
+    assert "What became of it" not in await page.text()
+    assert page.complaints == []
+
+
 async def test_events_are_followed_live_and_wrong_names_are_told(scene: Scene) -> None:
     tenant, stranger = await scene.api.tenant(), await scene.api.tenant()
     device = await tenant.device()

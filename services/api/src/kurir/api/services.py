@@ -42,6 +42,7 @@ from kurir.api.tenants.service import Tenants
 from kurir.api.webhooks.attempts import WebhookAttempts
 from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.service import Webhooks
+from kurir.api.webhooks.told import ToldOfWebhooks
 from kurir.api.webhooks.trials import WebhookTrials
 from kurir.contracts.records import (
     ApiKey,
@@ -77,6 +78,7 @@ class Services(Struct, frozen=True):
     replays: WebhookReplays
     attempts: WebhookAttempts
     trials: WebhookTrials
+    told: ToldOfWebhooks
     tenants: Tenants
     projects: Projects
     embed_tokens: EmbedTokens
@@ -189,6 +191,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, replay_progress),
         attempts=WebhookAttempts(mongo, webhooks),
         trials=WebhookTrials(bus, webhooks),
+        told=ToldOfWebhooks(bus, life.clock, webhooks),
         nodes=Nodes(life.clock, changes, nodes, shards, leases),
         tenants=tenant_service,
         projects=Projects(keys, tenant_service, changes),

@@ -16,10 +16,12 @@ from kurir.api.webhooks.schemas import (
     ReplayView,
     RotateSecret,
     WebhookChange,
+    WebhookEventView,
     WebhookView,
     view_of,
 )
 from kurir.api.webhooks.service import Webhooks
+from kurir.api.webhooks.told import ToldOfWebhooks
 from kurir.api.webhooks.trials import WebhookTrials
 
 
@@ -95,6 +97,14 @@ async def send_webhook_test(
     return await trials.send(caller, webhook_id, data or NewTest())
 
 
+@get("/{webhook_id:str}/events")
+async def list_webhook_events(
+    webhook_id: FromPath[str], caller: NamedDependency[Caller], told: NamedDependency[ToldOfWebhooks]
+) -> list[WebhookEventView]:
+    """What became of a webhook in the last seven days: failing, recovered, given up, disabled; newest first."""
+    return await told.all(caller, webhook_id)
+
+
 @post("/{webhook_id:str}/replays", status_code=202)
 async def replay_webhook(
     webhook_id: FromPath[str],
@@ -146,6 +156,7 @@ routes = (
     delete_webhook,
     rotate_webhook_secret,
     send_webhook_test,
+    list_webhook_events,
     replay_webhook,
     list_webhook_replays,
     show_webhook_replay,

@@ -142,6 +142,23 @@ class ReplayView(Struct, frozen=True, kw_only=True, rename="camel"):
     reason: str | None = None
 
 
+class WebhookEventView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was told of a webhook, to your others too: `event` is `endpoint.failing`, `endpoint.recovered`,
+    `endpoint.exhausted` or `endpoint.disabled`, which have what fits them. `error` and `status` are of the latest
+    attempt; `dead` is how many deliveries had been given up by then."""
+
+    id: str
+    event: str
+    at: datetime
+    host: str
+    failing_since: datetime | None = None
+    failures: int | None = None
+    error: str | None = None
+    status: int | None = None
+    dead: int | None = None
+    reason: str | None = None
+
+
 class RotateSecret(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """An absent `secret` is made and shown once. With an overlap of 0 hours what was valid before ends at once."""
 

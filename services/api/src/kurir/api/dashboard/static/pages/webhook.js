@@ -20,7 +20,7 @@ import {
 } from "../dom.js";
 import { form } from "../forms.js";
 import { devicesByName, reloadEvery } from "../live.js";
-import { duration, health, plain, toneOf } from "../words.js";
+import { aboutEndpoint, duration, health, plain, toneOf } from "../words.js";
 import { tellOfEndpoints, webhookForm } from "./webhooks.js";
 
 const SAMPLES = [
@@ -45,7 +45,12 @@ const OUTCOMES = [
 export async function show(page, id) {
   const path = `webhooks/${encodeURIComponent(id)}`;
   const names = await devicesByName(page.signal);
-  const parts = { head: h("div", { class: "head" }), health: h("section"), replays: h("section") };
+  const parts = {
+    head: h("div", { class: "head" }),
+    health: h("section"),
+    told: h("section"),
+    replays: h("section"),
+  };
   const attempts = attemptsOf(page, path);
   page.main.replaceChildren(
     h("p", { class: "trail" }, h("a", { href: "#/webhooks" }, "Webhooks")),
@@ -69,7 +74,9 @@ export async function show(page, id) {
     draw(parts.replays, ...replaysOf(replays, path, reload));
     await attempts.reload();
   };
-  tellOfEndpoints(page);
+  const retell = async () => draw(parts.told, ...toldOf(await get(`${path}/events`, {}, page.signal)));
+  await retell();
+  tellOfEndpoints(page, () => void retell().catch(() => {})); // what is shown stays
   await reloadEvery(4000, page.signal, reload);
 }
 
@@ -262,6 +269,15 @@ function replaysOf(replays, path, reload) {
     ];
   });
   return [h("h2", {}, "Sent again"), table("Replays", ["Ordered", "State", "Sent", "Under way anyway", ""], rows)];
+}
+
+function toldOf(events) {
+  if (events.length === 0) return [];
+  const rows = events.map((each) => {
+    const [sentence, tone] = aboutEndpoint({ event: each.event, data: each });
+    return [time(each.at), status(plain(each.event.replace("endpoint.", "")), tone), sentence];
+  });
+  return [h("h2", {}, "What became of it"), table("What became of it", ["Time", "", "What happened"], rows)];
 }
 
 function attemptsOf(page, path) {

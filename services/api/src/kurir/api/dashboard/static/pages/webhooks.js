@@ -30,9 +30,13 @@ export async function show(page) {
   await reloadEvery(5000, page.signal, async () => draw(list, shown(await get("webhooks", {}, page.signal))));
 }
 
-// Says what becomes of webhooks while the page is open.
-export function tellOfEndpoints({ signal, connection }) {
-  follow({ events: "endpoint.*", signal, connection, heard: (event) => say(...aboutEndpoint(event)) }).catch(failed);
+// Says what becomes of webhooks while the page is open, and calls `heard` then.
+export function tellOfEndpoints({ signal, connection }, heard = () => {}) {
+  const tell = (event) => {
+    say(...aboutEndpoint(event));
+    heard();
+  };
+  follow({ events: "endpoint.*", signal, connection, heard: tell }).catch(failed);
 }
 
 function shown(webhooks) {
