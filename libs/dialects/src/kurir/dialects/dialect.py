@@ -25,14 +25,14 @@ class Context(Struct, frozen=True, kw_only=True):
     """What a shape may say beside the event: of the device that it is about, and of who is told.
 
     `code` is the device's, None where it is its id; `owner` the JID that it is paired with, if that is known.
-    `destination` is the endpoint's URL, `server_url` where clients reach the api, `key` the API key that the endpoint
-    wants repeated. `file` are the bytes of the event's medium in base64, for an endpoint that wants them in the body.
+    `destination` is the endpoint's URL, if there is one, `server_url` where clients reach the api, `key` the API key
+    that the endpoint wants repeated. `file` are the bytes of the event's medium in base64, for an endpoint that wants them in the body.
     """
 
     media_url: MediaUrl
     code: str | None = None
     owner: str | None = None
-    destination: str = ""
+    destination: str | None = None
     server_url: str = ""
     options: PayloadOptions = PayloadOptions()
     key: str | None = None

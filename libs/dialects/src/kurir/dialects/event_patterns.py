@@ -53,10 +53,14 @@ def names_wanted(shape: PayloadShape, patterns: tuple[str, ...], type_: str) -> 
     names = SHAPES[shape].names
     if names is None:
         return AS_IT_IS if wants_type(patterns, type_) else ()
-    if type_ not in names or not patterns or "*" in patterns or wants_type(patterns, type_):
+    if type_ not in names or wants_type(patterns, type_):
         return names.get(type_, ())
-    words = SHAPES[shape].words
-    return tuple(name for name in names[type_] if any(_fits(word, patterns) for word in words(name)))
+    return tuple(name for name in names[type_] if is_asked_for(shape, patterns, name))
+
+
+def is_asked_for(shape: PayloadShape, patterns: tuple[str, ...], name: str) -> bool:
+    """Whether who asks for `patterns` in the words of the shape wants what it calls `name`."""
+    return not patterns or "*" in patterns or any(_fits(word, patterns) for word in SHAPES[shape].words(name))
 
 
 @lru_cache(maxsize=4096)

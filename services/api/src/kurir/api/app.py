@@ -22,6 +22,7 @@ from kurir.api.export import routes as export
 from kurir.api.groups import routes as groups
 from kurir.api.legacy import baileys_gateway, rk_connect, shared_paths
 from kurir.api.legacy.evolution import routes as evolution
+from kurir.api.legacy.evolution.socket_io import EvolutionSocket
 from kurir.api.legacy.fonnte import dashboard as fonnte_dashboard
 from kurir.api.legacy.fonnte import routes as fonnte
 from kurir.api.legacy.paths import words_of
@@ -131,8 +132,9 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
     life.health.ready_when("nats", lambda: bus.connected)
     services = await open_services(life, settings, bus)
     app = Observed(create_app(services, life.health), life.metrics, words_of)
+    socket = EvolutionSocket(services.access, services.tickets, services.live)
     server = HttpServer(
-        app,
+        socket.around(app),
         settings.api_host,
         settings.api_port,
         grace_s=max(1.0, settings.shutdown_grace_s - OTHERS_STOP_S),
@@ -143,6 +145,7 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
     )
     await server.start()
     life.on_stop("http", server.stop)
+    await life.start("socket.io", socket)
     life.on_stop("live events", services.live.stop)
     life.on_stop("event streams", services.feed.stop)  # they never end by themselves: before the server
     life.health.ready_when("http", lambda: server.is_serving)

@@ -141,7 +141,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     egress = Egress(EgressPolicy(guard=media_guard, proxy=settings.egress_proxy, ca_file=settings.egress_ca_file))
     life.on_stop("egress", egress.close)
     feed = DeviceFeed(devices, sessions)
-    live = LiveEvents(bus, settings.public_url)
+    live = LiveEvents(bus, settings.public_url, devices, sessions)
     life.metrics.gauge_from("kurir_live_followers", "Who follows events live", lambda: float(live.followers))
     authenticator = Authenticator(keys, tenants)
     outcomes = Outcomes(bus)

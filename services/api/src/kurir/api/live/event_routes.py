@@ -180,16 +180,17 @@ async def _while_there(work: Awaitable[Reason], receive: Any, gone: str) -> Reas
 
 def _wanted(caller: Caller, devices: Devices, *, events: str, device_id: str | None, payload: str) -> Wanted:
     """Raises Problem about a parameter, or DEVICE_NOT_FOUND for another tenant's device."""
-    patterns = tuple(part.strip() for part in events.split(",") if part.strip())
-    for pattern in patterns or ("",):
-        if not is_event_pattern(pattern):
-            raise Problem("VALIDATION_ERROR", f"There is no event {pattern!r}.", field="events")
     if payload not in SHAPES:
         raise Problem("VALIDATION_ERROR", f"There is no shape {payload!r}.", field="payload")
+    shape = msgspec.convert(payload, PayloadShape)
+    patterns = tuple(part.strip() for part in events.split(",") if part.strip())
+    for pattern in patterns or ("",):
+        if not is_event_pattern(pattern, shape):
+            raise Problem("VALIDATION_ERROR", f"There is no event {pattern!r}.", field="events")
     device = device_id or caller.key.device
     if device is not None:
         devices.get(caller, device)
-    return Wanted(caller.tenant.id, device, patterns, msgspec.convert(payload, PayloadShape))
+    return Wanted(caller.tenant.id, device, patterns, shape)
 
 
 def _sequence(text: str | None) -> int | None:

@@ -16,13 +16,14 @@ from msgspec import Struct
 from kurir.api.problems import Problem
 from kurir.contracts import streams, subjects
 from kurir.contracts.content import Media
-from kurir.contracts.records import PayloadShape
+from kurir.contracts.records import Device, PayloadOptions, PayloadShape, Session
 from kurir.contracts.subjects import parse_event
 from kurir.dialects.dialect import Context
 from kurir.dialects.event_patterns import tellings
 from kurir.dialects.shapes import SHAPES
 from kurir.runtime import logs
 from kurir.runtime.broker import Bus, Stored
+from kurir.runtime.registry import Registry
 from kurir.runtime.tail import Tail, bounds
 
 BATCH = 64  # events read at once; each is 100 kB at most as it is told
@@ -37,12 +38,17 @@ log = logs.get("kurir.api.live")
 
 
 class Wanted(Struct, frozen=True):
-    """Whose events, and which: `device` None means all devices, `patterns` are those of webhooks."""
+    """Whose events, and which: `device` None means all devices, `patterns` are those of webhooks.
+
+    `options` are what a dialect leaves to choose, `key` the API key that it is to repeat, if any.
+    """
 
     tenant: str
     device: str | None
     patterns: tuple[str, ...]
     payload: PayloadShape
+    options: PayloadOptions = PayloadOptions()
+    key: str | None = None
 
 
 class Told(NamedTuple):
@@ -63,10 +69,11 @@ class Point(NamedTuple):
 class LiveEvents:
     """`stop` to end all following."""
 
-    def __init__(self, bus: Bus, public_url: str) -> None:
+    def __init__(self, bus: Bus, public_url: str, devices: Registry[Device], sessions: Registry[Session]) -> None:
         self._bus = bus
-        self._media_at = public_url.rstrip("/") + "/media/"
-        self._context = Context(media_url=self._media_url, server_url=public_url.rstrip("/"))
+        self._server_url = public_url.rstrip("/")
+        self._devices = devices
+        self._sessions = sessions
         self._followers: Counter[str] = Counter()
         self._tails: set[Tail] = set()
         self._is_stopped = False
@@ -131,21 +138,34 @@ class LiveEvents:
 
     def _told(self, stored: Stored, wanted: Wanted) -> list[Told]:
         """What a follower is told of an event: one thing, or, in the words of some shapes, several or nothing."""
-        type_ = parse_event(stored.subject).type
+        _, device, type_ = parse_event(stored.subject)
         tell = SHAPES[wanted.payload].payload
         try:
-            payloads = [
-                tell(type_, stored.data, self._context, told_as)
-                for told_as in tellings(wanted.payload, wanted.patterns, type_, stored.data)
-            ]
+            names = tellings(wanted.payload, wanted.patterns, type_, stored.data)
+            if not names:
+                return []
+            context = self._context(wanted, device)
+            payloads = [tell(type_, stored.data, context, told_as) for told_as in names]
         except msgspec.DecodeError as error:
             log.error("live.event_unreadable", tenant=wanted.tenant, type=type_, seq=stored.seq, error=str(error))
             return []
         return [Told(stored.seq, payload.event, payload.body) for payload in payloads]
 
+    def _context(self, wanted: Wanted, device: str) -> Context:
+        name = f"{wanted.tenant}.{device}"
+        record, session = self._devices.get(name), self._sessions.get(name)
+        return Context(
+            media_url=self._media_url,
+            code=record.code if record is not None else None,
+            owner=session.jid if session is not None else None,
+            server_url=self._server_url,
+            options=wanted.options,
+            key=wanted.key,
+        )
+
     def _media_url(self, media: Media) -> str | None:
         identifier = media.object.partition("/")[2]
-        return self._media_at + identifier if identifier else None
+        return f"{self._server_url}/media/{identifier}" if identifier else None
 
 
 def closing(position: int | None, reason: str) -> Told:
