@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime
 from statistics import median, quantiles
+from typing import Literal
 
 import msgspec
 import nats
@@ -122,14 +123,21 @@ async def watching(nats_url: str, tenant: str) -> AsyncIterator[Seen]:
         await client.close()
 
 
-async def add_devices(bus: Bus, tenant: str, engine: Engine, jids: Mapping[str, str]) -> None:
-    """Paired devices, wanted connected; `jids` by their names."""
+async def add_devices(
+    bus: Bus,
+    tenant: str,
+    engine: Engine,
+    jids: Mapping[str, str],
+    *,
+    wanted: Literal["connected", "disconnected"] = "connected",
+) -> None:
+    """Paired devices; `jids` by their names."""
     at = datetime.now(UTC)
     known = {
         name: Session(device=name, tenant=tenant, state="disconnected", at=at, paired=True, jid=jid)
         for name, jid in jids.items()
     }
-    wanted = {
+    devices = {
         name: Device(
             id=name,
             tenant=tenant,
@@ -137,7 +145,7 @@ async def add_devices(bus: Bus, tenant: str, engine: Engine, jids: Mapping[str, 
             engine=engine,
             created_at=at,
             updated_at=at,
-            wanted="connected",
+            wanted=wanted,
             connect_generation=1,
             pace_per_minute=0,
         )
@@ -145,7 +153,7 @@ async def add_devices(bus: Bus, tenant: str, engine: Engine, jids: Mapping[str, 
     }
     await _put(bus, "sessions", tenant, known)
     await asyncio.sleep(HEARD_WITHIN_S)  # the shards know that the devices are linked before they exist
-    await _put(bus, "devices", tenant, wanted)
+    await _put(bus, "devices", tenant, devices)
 
 
 async def _put(bus: Bus, bucket: str, tenant: str, records: Mapping[str, Session | Device]) -> None:

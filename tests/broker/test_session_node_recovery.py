@@ -50,6 +50,10 @@ async def statuses_of(gateway: Gateway, message_id: str) -> list[str]:
     return [fact.status for fact in (await gateway.statuses("d1"))[message_id]]
 
 
+async def is_connected(gateway: Gateway) -> bool:
+    return await gateway.state("d1") == "connected"
+
+
 async def test_commands_whose_acknowledgement_was_lost_are_not_sent_again(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +62,7 @@ async def test_commands_whose_acknowledgement_was_lost_are_not_sent_again(
     with monkeypatch.context() as patched:
         patched.setattr(Incoming, "ack", lambda self: None)
         async with LocalShard(gateway.url, node="first"):
+            await until("it is connected", lambda: is_connected(gateway))  # what waits may be moved to a lane
             await gateway.order(*messages)
             await until("all are read", lambda: gateway.has_status(messages, "read"))
         assert await gateway.commands_left() == len(messages)

@@ -328,6 +328,19 @@ async def test_a_deleted_device_leaves_nothing_behind(gateway: Gateway, local_sh
     assert (await gateway.connection_states("d1"))[-1] == "logged_out"
 
 
+async def test_a_device_that_rested_is_unlinked_when_it_is_deleted(gateway: Gateway, local_shard: LocalShard) -> None:
+    await gateway.add_device("d1", wanted="disconnected")
+    await until("it is known", lambda: is_known(local_shard, "d1"))
+    assert not any(partition._seats for partition in local_shard.shard.partitions.values())
+    await gateway.delete_device("d1")
+    await until("its session is gone", lambda: has_state(gateway, "d1", None))
+    assert await gateway.connection_states("d1") == ["connecting", "connected", "logged_out"]
+
+
+def is_known(local_shard: LocalShard, device: str) -> bool:
+    return f"{TENANT}.{device}" in local_shard.shard._devices
+
+
 async def test_a_device_that_was_deleted_while_nobody_owned_it_is_forgotten(gateway: Gateway) -> None:
     await gateway.add_device("d1")
     await gateway.delete_device("d1")

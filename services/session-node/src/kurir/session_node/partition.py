@@ -22,6 +22,7 @@ from kurir.runtime.partitions import partition_of
 from kurir.runtime.registry import Registry, key_of
 from kurir.runtime.settlement import Rejected, Retry
 from kurir.runtime.tracing import traceparent_of
+from kurir.session_node.desired import LIVE
 from kurir.session_node.outbound import Following, Hold, Outbound
 from kurir.session_node.session import DeviceSession
 from kurir.session_node.shared import Shared
@@ -111,14 +112,17 @@ class Partition:
 
     def session(self, tenant: str, device: str) -> DeviceSession | None:
         """The session of a device."""
-        seat = self._seats.get(key_of(tenant, device))
+        seat = self._seats.get(key_of(tenant, device)) or self._rising(key_of(tenant, device))
         return seat.session if seat is not None else None
 
     async def start(self, keys: Iterable[str]) -> None:
-        """Bring the devices where they are wanted and begin to take commands. `keys` are those of known devices."""
+        """Bring the devices where they are wanted and begin to take commands. `keys` are those of known devices.
+
+        Those that are to rest, and do, get a session when something is asked of them: a claim costs them nothing.
+        """
         for key in keys:
             device = self._devices.get(key)
-            if device is not None or await self._is_deleted(key):
+            if await self._is_deleted(key) if device is None else not self._rests(key, device):
                 self._sit_down(key, device).session.start()
         await self._consumer.start()
         self._watching = asyncio.create_task(self._watch_backlog(), name=f"backlog of partition {self.number}")
@@ -140,12 +144,14 @@ class Partition:
                 seat.alarm.cancel()
         await self._closed()
 
-    def device_changed(self, key: str, device: Device | None) -> None:
+    def device_changed(self, key: str, former: Device | None, device: Device | None) -> None:
         """What the tenant wants of a device has changed, or it was deleted."""
         seat = self._seats.get(key)
         if seat is not None:
             seat.session.device_changed(device)
-        elif device is not None:
+        elif device is None and former is not None:  # it rested, and may be linked
+            self._sit_down(key, former).session.device_changed(None)
+        elif device is not None and not self._rests(key, device):
             self._sit_down(key, device).session.start()
 
     def record_written(self, key: str, record: Session) -> None:
@@ -156,6 +162,17 @@ class Partition:
 
     async def _is_deleted(self, key: str) -> bool:
         return await self._devices.fetch(key) is None
+
+    def _rests(self, key: str, device: Device) -> bool:
+        session = self._shared.sessions.get(key)
+        return device.wanted == "disconnected" and (session is None or session.state not in LIVE)
+
+    def _rising(self, key: str) -> _Seat | None:
+        """A device that rested until now; None when there is none."""
+        device = self._devices.get(key)
+        if device is None or partition_of(device.id, subjects.COMMAND_PARTITIONS) != self.number:
+            return None
+        return self._sit_down(key, device)
 
     def _sit_down(self, key: str, device: Device | None) -> _Seat:
         tenant, _, device_id = key.partition(".")
@@ -222,13 +239,15 @@ class Partition:
         await seat.outbound.refuse(command, "device_offline", "too many messages wait for this device")
 
     async def _found(self, command: commands.Command) -> _Seat:
-        """A device that the registry did not tell us of yet, or one that does not exist.
+        """A device that rested, that the registry did not tell us of yet, or that does not exist.
 
         Raises Rejected for one of another partition: its session has another owner.
         """
         if partition_of(command.device, subjects.COMMAND_PARTITIONS) != self.number:
             raise Rejected("VALIDATION_ERROR", f"{command.device} does not belong to partition {self.number}")
         key = key_of(command.tenant, command.device)
+        if (rising := self._rising(key)) is not None:
+            return rising
         entry = await self._devices.fetch(key)
         if key in self._seats:
             return self._seats[key]

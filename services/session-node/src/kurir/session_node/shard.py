@@ -241,7 +241,7 @@ class Shard:
         partition = self.partitions.get(number)
         return partition.session(tenant, device) if partition is not None else None
 
-    def _device_changed(self, key: str, _: Device | None, device: Device | None) -> None:
+    def _device_changed(self, key: str, former: Device | None, device: Device | None) -> None:
         number = self._number_of(key)
         if device is not None:
             self._keys_of[number].add(key)
@@ -249,7 +249,7 @@ class Shard:
             self._keys_of[number].discard(key)
         partition = self.partitions.get(number)
         if partition is not None:
-            partition.device_changed(key, device)
+            partition.device_changed(key, former, device)
 
     def _session_changed(self, key: str, _: Session | None, session: Session | None) -> None:
         if session is not None:
