@@ -345,6 +345,35 @@ http.server.HTTPServer(("127.0.0.1", {port}), Told).serve_forever()
     assert (found.verdict, "97% full" in found.text) == ("fail", True), found
 
 
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        ({"storage": 97, "limits": {"max_storage": 100}}, "the account's store, 0 MB of 0 MB is 97% full"),
+        (
+            {
+                "storage": 0,
+                "limits": {"max_storage": 0},
+                "tiers": {
+                    "R1": {"storage": 10, "limits": {"max_storage": 100}},
+                    "R3": {"storage": 96, "limits": {"max_storage": 100}},
+                },
+            },
+            "the account's store for R3, 0 MB of 0 MB is 96% full",
+        ),
+    ],
+    ids=["an account with a limit", "an account with tiers"],
+)
+async def test_jetstream_itself_tells_how_full_an_account_with_limits_is(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, account: dict[str, Any], said: str
+) -> None:
+    async def told(_: Bus) -> dict[str, Any]:
+        return account
+
+    monkeypatch.setattr(topology, "account_info", told)
+    (found,) = [finding for finding in await patient.findings() if finding.check == "room"]
+    assert (found.verdict, found.text) == ("fail", said)
+
+
 async def listens(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -8,7 +8,6 @@ from typing import Any
 from kurir.contracts import streams as wanted
 from kurir.contracts.streams import CONSUMERS, DEAD, KV_BUCKETS, OBJECT_BUCKETS, STREAMS, ConsumerSpec
 from kurir.runtime import topology
-from kurir.runtime.broker import Bus
 from kurir.runtime.diagnosis import Finding, Scene
 
 SHOWN = 8  # of many alike
@@ -116,28 +115,45 @@ async def room(scene: Scene) -> list[Finding]:
             share = info["state"]["bytes"] / info["config"]["max_bytes"]
             cure = f"Raise max_bytes of {name}, or make its readers keep up: when it is full it refuses or drops."
             found.append(_fullness(f"stream {name}", share, cure))
-    used, whole, of_what = await _store(scene, bus)
-    if whole > 0:
-        cure = "Give JetStream more disk (max_file of the server or the account's limit), or larger volumes."
-        found.append(_fullness(f"{of_what}, {_size(used)} of {_size(whole)}", used / whole, cure))
-    else:
-        text = f"{_size(used)} are stored; how much room there is, the server tells at its monitoring port only"
-        cure = "Set NATS_MONITORING_URL, e.g. http://nats:8222, to have it watched."
+    account = await topology.account_info(bus)
+    stores = [*_account_stores(account), *await _server_store(scene)]
+    cure = "Give JetStream more disk (max_file of the server or the account's limit), or larger volumes."
+    for what, used, whole in stores:
+        found.append(_fullness(f"{what}, {_size(used)} of {_size(whole)}", used / whole, cure))
+    if not stores:
+        text = (
+            f"{_size(int(account['storage']))} are stored; the account has no limit, and the server's disk is unknown"
+        )
+        cure = (
+            "Give the account a limit (max_file), or set NATS_MONITORING_URL, e.g. http://nats:8222, to ask the server."
+        )
         found.append(Finding("room", "warn", text, cure))
     return [finding for finding in found if finding.verdict != "ok"] or found[-1:]
 
 
-async def _store(scene: Scene, bus: Bus) -> tuple[int, int, str]:
-    """Bytes used, bytes there are (0: unknown), and of what."""
+Store = tuple[str, int, int]
+"""Of what, bytes used, bytes there are."""
+
+
+def _account_stores(account: dict[str, Any]) -> list[Store]:
+    """What the account's own limits leave, which JetStream tells every client: one store, or one for each tier."""
+    tiers = {f"the account's store for {tier}": part for tier, part in account.get("tiers", {}).items()}
+    parts = tiers or {"the account's store": account}
+    known = [(what, int(part["storage"]), int(part["limits"]["max_storage"])) for what, part in parts.items()]
+    return [store for store in known if store[2] > 0]
+
+
+async def _server_store(scene: Scene) -> list[Store]:
+    """The whole server's, where it can be asked; what the account says is better than nothing."""
     url = getattr(scene.settings, "nats_monitoring_url", None)
-    if url:
-        try:
-            told = await asyncio.to_thread(_monitored, f"{url.rstrip('/')}/jsz")
-            return int(told["storage"]), int(told["config"]["max_storage"]), "the server's store"
-        except (OSError, ValueError, KeyError):
-            pass  # what the account says is better than nothing, and it says that it does not know
-    account = await topology.account_info(bus)
-    return int(account["storage"]), max(0, int(account["limits"]["max_storage"])), "the account's store"
+    if not url:
+        return []
+    try:
+        told = await asyncio.to_thread(_monitored, f"{url.rstrip('/')}/jsz")
+        used, whole = int(told["storage"]), int(told["config"]["max_storage"])
+    except (OSError, ValueError, KeyError):
+        return []
+    return [("the server's store", used, whole)] if whole > 0 else []
 
 
 def _monitored(url: str) -> dict[str, Any]:
