@@ -9,7 +9,8 @@ import pytest
 
 from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.runtime.mongo import Mongo
-from tests.support.api_server import Api, Client, running_api
+from tests.support.api_server import Api, Client, fact_of, running_api
+from tests.support.dispatcher import a_message
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
 
@@ -63,6 +64,7 @@ async def attempted(mongo: Mongo, tenant: Client, webhook: str, count: int, **fi
                 "tenant": attempt.tenant,
                 "device": attempt.device,
                 "endpoint": attempt.endpoint,
+                "event_id": attempt.event_id,
                 "outcome": attempt.outcome,
                 "at": at,
                 "at_ms": round(at.timestamp() * 1000),
@@ -112,6 +114,26 @@ async def test_a_wrong_cursor_and_another_tenants_webhook_are_refused(api: Api, 
     assert (refused.status_code, refused.json()["field"]) == (400, "cursor")
     hidden = await stranger.get(f"/webhooks/{webhook}/attempts")
     assert (hidden.status_code, hidden.json()["code"]) == (404, "WEBHOOK_NOT_FOUND")
+
+
+async def test_the_story_of_an_event_tells_of_each_request_that_came_of_it(api: Api, mongo: Mongo) -> None:
+    tenant, stranger = await api.tenant(), await api.tenant()
+    device, other_device = await tenant.device(), await tenant.device()
+    webhooks = [await a_webhook(tenant), await a_webhook(tenant)]
+    event = a_message(tenant.id, device, "Halo!", id="e1")
+    await mongo.insert_facts("events", [fact_of(7, event)])
+    for webhook in webhooks:
+        await attempted(mongo, tenant, webhook, 3)  # of e0, e1 and e2
+    for identifier in ("e1", "e1~message-upsert"):
+        story = (await tenant.get(f"/events/{identifier}/story")).json()
+        assert (story["id"], story["event"], story["deviceId"]) == ("e1", "messages.upsert", device)
+        assert story["data"]["content"]["text"] == "Halo!"
+        assert [attempt["webhookId"] for attempt in story["attempts"]] == webhooks
+        assert {attempt["eventId"] for attempt in story["attempts"]} == {"e1"}
+    bound = (await api.operator.post(f"/tenants/{tenant.id}/keys", json={"deviceId": other_device})).json()["apiKey"]
+    for client, identifier in ((stranger, "e1"), (Client(api.http, bound), "e1"), (tenant, "e2")):
+        hidden = await client.get(f"/events/{identifier}/story")
+        assert (hidden.status_code, hidden.json()["code"]) == (404, "NOT_FOUND")
 
 
 async def test_without_its_database_the_history_is_said_to_be_away(nats_server: NatsServer) -> None:

@@ -1,10 +1,11 @@
-"""What was sent to a webhook and how it answered, as the history has it: newest first, a page at a time."""
+"""What was sent to a webhook and how it answered, as the history has it: newest first, a page at a time; and all that
+came of one event."""
 
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,8 @@ from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.contracts.states import DeliveryOutcome
 from kurir.runtime.mongo import Document, Mongo
 
+MOST_IN_A_STORY: Final = 10_000
+
 
 class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     """One request. `httpStatus` is absent where there was no answer; then `error` is a class such as `timeout`, `dns`
@@ -28,6 +31,7 @@ class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     event_id: str
     device_id: str
     message_id: str | None
+    webhook_id: str
     delivery: str
     attempt: int
     outcome: DeliveryOutcome
@@ -49,6 +53,18 @@ class AttemptPage(Struct, frozen=True, kw_only=True, rename="camel"):
 
     attempts: list[AttemptView]
     next: str | None
+
+
+class EventStory(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An event as it stands in the event stream, and each request to a webhook that came of it, oldest first."""
+
+    id: str
+    event: str
+    device_id: str
+    message_id: str | None
+    at: datetime
+    data: dict[str, Any]
+    attempts: list[AttemptView]
 
 
 class _Position(NamedTuple):
@@ -74,6 +90,29 @@ class WebhookAttempts:
         return AttemptPage(
             attempts=[view_of(one) for one in attempts if isinstance(one, DeliveryAttempt)],
             next=_cursor_of(found[limit - 1]) if len(found) > limit else None,
+        )
+
+    async def story(self, caller: Caller, event_id: str) -> EventStory:
+        """Raises Problem NOT_FOUND, for another tenant's event and another device's than the key's too; MongoError.
+
+        `event_id` is that of the event, or a `webhook-id`, which tells apart what is told of one event as several.
+        """
+        event = await self._mongo.find_one("events", {"_id": event_id.partition("~")[0]})
+        own_device = caller.key.device
+        if event is None or event["tenant"] != caller.tenant.id or own_device not in (None, event["device"]):
+            raise Problem("NOT_FOUND")
+        wanted = {"event_id": event["_id"], "tenant": caller.tenant.id}
+        found = await self._mongo.find("attempts", wanted, limit=MOST_IN_A_STORY, projection=["body"])
+        attempts = [deliveries.decode_audit(one["body"].encode()) for one in found]
+        made = sorted((one for one in attempts if isinstance(one, DeliveryAttempt)), key=lambda one: (one.at, one.id))
+        return EventStory(
+            id=event["_id"],
+            event=event["type"],
+            device_id=event["device"],
+            message_id=event["message_id"],
+            at=datetime.fromtimestamp(event["at_ms"] / 1000, UTC),
+            data=msgspec.json.decode(event["body"]),
+            attempts=[view_of(one) for one in made],
         )
 
     async def _before(self, position: _Position | None, wanted: Mapping[str, Any], limit: int) -> list[Document]:
@@ -102,6 +141,7 @@ def view_of(attempt: DeliveryAttempt) -> AttemptView:
         event_id=attempt.event_id,
         device_id=attempt.device,
         message_id=attempt.message_id,
+        webhook_id=attempt.endpoint,
         delivery=attempt.delivery,
         attempt=attempt.attempt,
         outcome=attempt.outcome,

@@ -1,10 +1,12 @@
-"""`/deliveries/{id}/replay` and `/events/{id}/replay`: deliver one thing again, without naming a webhook."""
+"""`/events/{id}/story`: what came of one event; `/deliveries/{id}/replay` and `/events/{id}/replay`: deliver one thing
+again. None of them names a webhook."""
 
-from litestar import Router, post
+from litestar import Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from kurir.api.auth import Caller
+from kurir.api.webhooks.attempts import EventStory, WebhookAttempts
 from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.schemas import ReplayView
 
@@ -27,5 +29,15 @@ async def replay_event(
     return await replays.order_event(caller, event_id)
 
 
+@get("/events/{event_id:str}/story")
+async def tell_event_story(
+    event_id: FromPath[str], caller: NamedDependency[Caller], attempts: NamedDependency[WebhookAttempts]
+) -> EventStory:
+    """An event and every request to a webhook that came of it. Its id is the `webhook-id` of those requests.
+
+    Where the event is about a message, `GET /messages/{messageId}/story` tells of its other events too."""
+    return await attempts.story(caller, event_id)
+
+
 def router() -> Router:
-    return Router("/", route_handlers=(replay_delivery, replay_event), tags=["Webhooks"])
+    return Router("/", route_handlers=(tell_event_story, replay_delivery, replay_event), tags=["Webhooks"])
