@@ -1,8 +1,15 @@
 """Settings, the webhook and the other outlets; keys, foreign instances and unknown paths."""
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
 from kurir.api.legacy.evolution.routes import ROUTES
+from kurir.contracts.records import ApiKey, DialectOptions, Endpoint
+from kurir.runtime import keyvalue
+from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import api_key_digest
 from tests.contract.dialects.evolution.conftest import INSTANCE, NAME, Evolution, messages_of, stranger_of
 
 SETTINGS = {
@@ -175,3 +182,39 @@ async def test_an_instances_key_sees_that_instance_alone(evolution: Evolution) -
     own = Evolution(evolution.gateway, evolution.tenant, "the-key-of-this-instance")
     assert (await own.get(f"/instance/connectionState/{INSTANCE}")).status_code == 200
     assert (await own.get("/instance/connectionState/second")).status_code == 404
+
+
+async def test_a_key_is_repeated_to_those_alone_whose_key_says_so(evolution: Evolution) -> None:
+    await evolution.created(webhook="https://example.com/hook")
+    assert "apikey" not in (await evolution.get("/instance/fetchInstances")).json()[0]["instance"]
+    shown = await key_with(evolution, DialectOptions(show_key=True))
+    (fetched,) = (await shown.get("/instance/fetchInstances")).json()
+    assert fetched["instance"]["apikey"] == shown.key
+    assert await sealed_key(evolution) is None
+    await shown.post(f"/webhook/set/{INSTANCE}", {"url": "https://example.com/hook"})
+    sealed = await sealed_key(evolution)
+    assert sealed is not None
+    assert shown.key not in sealed
+
+
+async def key_with(evolution: Evolution, options: DialectOptions) -> Evolution:
+    """The same account's client with a key of these options."""
+    key = f"another-key-of-{evolution.tenant.id}"
+    record = ApiKey(
+        id="key_of_test",
+        role="tenant",
+        name="test",
+        hint=key[-4:],
+        created_at=datetime.now(UTC),
+        tenant=evolution.tenant.id,
+        options=options,
+    )
+    await Registry(evolution.gateway.api.bus, "keys", ApiKey).create(api_key_digest(key), record)
+    return Evolution(evolution.gateway, evolution.tenant, key)
+
+
+async def sealed_key(evolution: Evolution) -> str | None:
+    (endpoint,) = (await evolution.tenant.get("/webhooks")).json()
+    stored = await keyvalue.read(evolution.gateway.api.bus, "endpoints", f"{evolution.tenant.id}.{endpoint['id']}")
+    assert stored is not None
+    return msgspec.json.decode(stored.data, type=Endpoint).payload_options.sealed_key

@@ -75,6 +75,10 @@ class EndpointSecrets:
             return known.secrets
         return (*known.secrets, self._sealed_key(signing.new_signing_key(), now))
 
+    def sealed_key(self, api_key: str) -> str:
+        """An API key that the endpoint wants repeated, as it is kept."""
+        return self._master_key.seal(api_key, self._context)
+
     def sealed_headers(self, headers: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
         """Headers as they are kept. One that is given as `***` stays what it was in `known`. Raises Problem."""
         kept = {}

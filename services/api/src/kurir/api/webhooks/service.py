@@ -68,11 +68,12 @@ class Webhooks:
         return self._states.get(f"{endpoint.tenant}.{endpoint.id}")
 
     async def create(
-        self, caller: Caller, new: NewWebhook, *, options: PayloadOptions | None = None
+        self, caller: Caller, new: NewWebhook, *, options: PayloadOptions | None = None, shown_key: str | None = None
     ) -> tuple[Endpoint, str]:
         """The endpoint and its secret. Raises Problem: LIMIT_REACHED, or about a field.
 
-        With `options` another gateway's client made it, in whose words `events` were judged.
+        With `options` another gateway's client made it, in whose words `events` were judged; `shown_key` is the API key
+        that is to be repeated in its bodies.
         """
         if len(self._endpoints.items(caller.tenant.id)) >= caller.tenant.max_endpoints:
             raise Problem("LIMIT_REACHED")
@@ -97,7 +98,7 @@ class Webhooks:
             device=device,
             signatures=signatures,
             payload=new.payload,
-            payload_options=options or PayloadOptions(),
+            payload_options=_showing(options or PayloadOptions(), secrets, shown_key),
             headers=secrets.sealed_headers(new.headers, {}),
             body_hmac=new.body_hmac,
             client_certificate=_sealed(secrets, new.client_certificate),
@@ -115,9 +116,15 @@ class Webhooks:
         return endpoint, secret
 
     async def change(
-        self, caller: Caller, webhook_id: str, change: WebhookChange, *, options: PayloadOptions | None = None
+        self,
+        caller: Caller,
+        webhook_id: str,
+        change: WebhookChange,
+        *,
+        options: PayloadOptions | None = None,
+        shown_key: str | None = None,
     ) -> Endpoint:
-        """`options` as in `create`. Raises Problem: WEBHOOK_NOT_FOUND, or about a field."""
+        """`options` and `shown_key` as in `create`. Raises Problem: WEBHOOK_NOT_FOUND, or about a field."""
         known = self.get(caller, webhook_id)
         given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not UNSET}
         if "device_id" in given:
@@ -145,7 +152,7 @@ class Webhooks:
         if given.get("active"):
             given["disabled_reason"] = None
         if options is not None:
-            given["payload_options"] = options
+            given["payload_options"] = _showing(options, secrets, shown_key)
         wanted = replace(known, **given)
         if options is None and ("events" in given or "payload" in given):
             self.check_events(wanted.events, wanted.payload)
@@ -232,6 +239,10 @@ class Webhooks:
 def _is_visible(caller: Caller, endpoint: Endpoint) -> bool:
     """A key that is bound to a device sees that device's webhooks alone."""
     return caller.key.device is None or endpoint.device == caller.key.device
+
+
+def _showing(options: PayloadOptions, secrets: EndpointSecrets, key: str | None) -> PayloadOptions:
+    return replace(options, sealed_key=secrets.sealed_key(key)) if key is not None else options
 
 
 def _sealed(secrets: EndpointSecrets, given: NewClientCertificate | None) -> SealedCertificate | None:

@@ -34,6 +34,7 @@ from kurir.dialects.evolution.requests import Version
 
 MAX_BASE64_BYTES = MAX_BYTES * 4 // 3 + MAX_TEXT_BYTES
 MAX_QUERY_FIELDS = 64
+KEY_HEADERS = ("apikey", "Authorization")
 
 _JSON = "application/json; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
@@ -73,6 +74,11 @@ class Call:
         return by_body or by_header or self.caller.key.options.evolution_version
 
     @property
+    def key(self) -> str | None:
+        """The API key that was given."""
+        return credential(self._scope["headers"], *KEY_HEADERS)
+
+    @property
     def device(self) -> Device:
         """The instance. Raises Told: 404, for another tenant's too."""
         return self.device_of(self.name)
@@ -92,7 +98,7 @@ class Call:
             session=self.services.devices.session(device),
             server_url=self.public_url,
             picture=picture,
-            key=credential(self._scope["headers"], "apikey") if shows_key else None,
+            key=self.key if shows_key else None,
         )
 
     def whose(self, device: Device) -> Whose:
@@ -126,7 +132,7 @@ def route(path: str, handlers: Mapping[str, Handler], services: Services, public
 
     async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
         scope = request.scope
-        caller = await services.access.caller(credential(scope["headers"], "apikey", "Authorization"))
+        caller = await services.access.caller(credential(scope["headers"], *KEY_HEADERS))
         try:
             answer = await handlers[scope["method"]](Call(services, public_url, request, caller))
         except Invalid as invalid:

@@ -30,7 +30,7 @@ async def create(call: Call) -> Answer:
         key = await _key(call, device, new.token, version)
         device = await _with_settings(call, device, new, version)
         if new.webhook is not None:
-            await webhooks.put(call, device, new.webhook, version)
+            await webhooks.put(call, device, new.webhook, version, key=key)
         qrcode = None
         if new.is_qr_wanted:
             session = await pairing.connect(call, device, new.number)

@@ -40,15 +40,19 @@ def of_device(webhooks: Webhooks, caller: Caller, device: Device) -> Endpoint | 
     return next(own, None)
 
 
-async def put(call: Call, device: Device, wanted: Webhook, version: Version) -> Endpoint | None:
-    """Make or change the instance's webhook; None where there is none to turn off. Raises Told for a URL that no
-    webhook may have, and Problem."""
+async def put(
+    call: Call, device: Device, wanted: Webhook, version: Version, *, key: str | None = None
+) -> Endpoint | None:
+    """Make or change the instance's webhook; None where there is none to turn off. `key` is the API key that its bodies
+    repeat where the caller's key says so, the caller's own unless given. Raises Told for a URL that no webhook may
+    have, and Problem."""
     webhooks = call.services.webhooks
     known = of_device(webhooks, call.caller, device)
     if known is None and not wanted.url:
         return None
     options = PayloadOptions(version=version, by_events=wanted.by_events, base64=wanted.base64)
     filter = _filter(device)
+    shown_key = (key or call.key) if call.caller.key.options.show_key else None
     try:
         if known is None:
             new = NewWebhook(
@@ -60,7 +64,7 @@ async def put(call: Call, device: Device, wanted: Webhook, version: Version) -> 
                 filter=filter,
                 signatures=(),
             )
-            known, _ = await webhooks.create(call.caller, new, options=options)
+            known, _ = await webhooks.create(call.caller, new, options=options, shown_key=shown_key)
             if wanted.enabled:
                 return known
         change = WebhookChange(
@@ -69,7 +73,7 @@ async def put(call: Call, device: Device, wanted: Webhook, version: Version) -> 
             headers=wanted.headers,
             active=wanted.enabled,
         )
-        return await webhooks.change(call.caller, known.id, change, options=options)
+        return await webhooks.change(call.caller, known.id, change, options=options, shown_key=shown_key)
     except Problem as problem:
         if problem.field == "url":
             raise Told(400, errors.body(400, [errors.BAD_URL, problem.message])) from None
