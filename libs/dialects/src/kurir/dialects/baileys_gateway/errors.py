@@ -67,7 +67,7 @@ def failure_of(code: ErrorCode, message: str) -> Failure:
     match code:
         case "MISSING_API_KEY" | "INVALID_API_KEY":
             return Failure(401, UNAUTHORIZED)
-        case "FORBIDDEN":
+        case "FORBIDDEN" | "ACCOUNT_SUSPENDED":
             return Failure(401, f"Unauthorized: {message}")
         case "NOT_FOUND" | "METHOD_NOT_ALLOWED":
             return Failure(404, NO_ENDPOINT)
