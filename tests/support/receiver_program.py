@@ -21,6 +21,7 @@ from tests.support.server_process import free_port
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / "tests" / "contract" / "receivers" / "node"
+INSTALLED = ROOT / ".tools" / "receivers"
 STARTED_WITHIN_S = 60.0
 _PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
@@ -32,22 +33,21 @@ def runtime(name: str) -> str:
     return found
 
 
-def node_modules(packages: Path = PACKAGES) -> Path:
-    """Where the packages of the package-lock.json in `packages` are installed; installs them when they are not."""
-    digest = hashlib.sha256((packages / "package-lock.json").read_bytes()).hexdigest()
-    installed = ROOT / ".tools" / packages.parent.name
-    stamp = installed / "installed"
+def node_modules() -> Path:
+    """Where the packages of package-lock.json are installed; installs them when they are not."""
+    digest = hashlib.sha256((PACKAGES / "package-lock.json").read_bytes()).hexdigest()
+    stamp = INSTALLED / "installed"
     if not stamp.exists() or stamp.read_text() != digest:
-        installed.mkdir(parents=True, exist_ok=True)
+        INSTALLED.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(packages / name, installed)
+            shutil.copy(PACKAGES / name, INSTALLED)
         install = [runtime("npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         ran = subprocess.run(
-            install, cwd=installed, env=program_environment({}), capture_output=True, text=True, timeout=110
+            install, cwd=INSTALLED, env=program_environment({}), capture_output=True, text=True, timeout=110
         )
         assert ran.returncode == 0, ran.stderr
         stamp.write_text(digest)
-    return installed / "node_modules"
+    return INSTALLED / "node_modules"
 
 
 def built_with_go(source: Path) -> Path:

@@ -77,16 +77,17 @@ class LiveSystem:
         for name in self._environment:
             os.environ.pop(name, None)
 
-    async def kurir(self, *arguments: str) -> str:
+    async def kurir(self, *arguments: str, stdin: str = "") -> str:
         """Run a kurir command against this system and return what it printed."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "kurir.cli", *arguments),
             env={**os.environ, **service_environment(self.settings)},
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(60):
-            output, errors = await process.communicate()
+            output, errors = await process.communicate(stdin.encode())
         assert process.returncode == 0, f"kurir {' '.join(arguments)}:\n{errors.decode()}"
         return output.decode()
 

@@ -65,6 +65,10 @@ class Live:
         await self._until(tenant, "CONNECTED")
         return tenant
 
+    async def import_key(self, tenant_id: str, line: str, *options: str) -> None:
+        """Take over a key, or a key and its secret, that a client has already."""
+        await self.system.kurir("key", "import", "--tenant", tenant_id, *options, stdin=f"{line}\n")
+
     async def _until(self, tenant: Tenant, status: str) -> None:
         async def is_so() -> bool:
             return bool((await tenant.http.call("GET", f"/devices/{tenant.device}"))["status"] == status)

@@ -15,7 +15,6 @@ from tests.support.printed_examples import file_of
 from tests.support.receiver_program import ROOT, built_with_go, node_modules, program_environment, runtime
 
 SNIPPETS = ROOT / "tests" / "examples" / "snippets"
-PACKAGES = Path(__file__).parent / "node"
 ENDS_WITHIN_S = 100.0
 
 LARAVEL = """<?php
@@ -56,7 +55,7 @@ class Programs:
         """`beside` are further modules, by name without `.cjs`. A name that ends in .mjs makes it a module."""
         modules = self.folder / "node_modules"
         if not modules.exists():
-            modules.symlink_to(await asyncio.to_thread(node_modules, PACKAGES))
+            modules.symlink_to(await asyncio.to_thread(node_modules))
         for other, source in beside.items():
             self._file(f"{other}.cjs", source)
         return await self._run(runtime("node"), self._file(name, text))

@@ -1,0 +1,9 @@
+curl -X POST https://connect.rumahkomunitas.com/api/v1/send \
+  -H "X-API-KEY: your_api_key" \
+  -H "X-DEVICE-CODE: RK-XXXX" \
+  -H "X-TIMESTAMP: 1709308800" \
+  -H "X-SIGNATURE: <calculated_hmac_here>" \
+  -F "recipient=6281234567890" \
+  -F "type=image" \
+  -F "message=Promo today" \
+  -F "media=@/path/to/image.jpg"
