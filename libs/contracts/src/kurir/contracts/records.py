@@ -317,6 +317,28 @@ class NumberBlock(Struct, frozen=True, kw_only=True):
     at_ms: int
 
 
+class AddressBookEntry(Struct, frozen=True, kw_only=True):
+    """Bucket `address_book`, key `<tenant>.<id>`: a name for a number (digits with country code), in one group or in
+    none; a group that is gone is none."""
+
+    id: str
+    tenant: str
+    name: str
+    number: str
+    created_at: When
+    updated_at: When
+    group: str | None = None
+
+
+class ContactGroup(Struct, frozen=True, kw_only=True):
+    """Bucket `contact_groups`, key `<tenant>.<id>`: a group of a tenant's address book."""
+
+    id: str
+    tenant: str
+    name: str
+    created_at: When
+
+
 class Holder(Struct, frozen=True, kw_only=True):
     """Bucket `leases` and `leaders`: who holds a lease, and since when."""
 

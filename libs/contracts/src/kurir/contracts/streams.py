@@ -283,6 +283,8 @@ KV_BUCKETS = (
         description="answers remembered for an idempotency key",
         ttl_s=DAY_S,
     ),
+    BucketSpec(name="address_book", writer="api", description="contacts that tenants have saved"),
+    BucketSpec(name="contact_groups", writer="api", description="groups of saved contacts"),
     BucketSpec(
         name="message_numbers",
         writer="api",

@@ -10,6 +10,7 @@ from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
 from kurir.api.account import keys as account_keys
 from kurir.api.account import routes as account
+from kurir.api.address_book import routes as address_book
 from kurir.api.auth import Authenticator, operator_guard, provide_caller, provide_operator, tenant_guard
 from kurir.api.chats import routes as chats
 from kurir.api.contacts import routes as contacts
@@ -63,6 +64,7 @@ def native_routes(authenticator: Authenticator, embed_tokens: EmbedTokens) -> li
         groups.router(),
         contacts.router(),
         chats.router(),
+        address_book.router(),
         export.router(),
         messages.router(),
         media.router(),

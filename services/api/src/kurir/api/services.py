@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from kurir.api.address_book.service import AddressBook
 from kurir.api.auth import Authenticator
 from kurir.api.changes import Changes
 from kurir.api.chats.service import Chats
@@ -45,7 +46,9 @@ from kurir.api.webhooks.service import Webhooks
 from kurir.api.webhooks.told import ToldOfWebhooks
 from kurir.api.webhooks.trials import WebhookTrials
 from kurir.contracts.records import (
+    AddressBookEntry,
     ApiKey,
+    ContactGroup,
     Device,
     Endpoint,
     EndpointState,
@@ -91,6 +94,7 @@ class Services(Struct, frozen=True):
     groups: Groups
     contacts: Contacts
     chats: Chats
+    address_book: AddressBook
     access: Access
     sender: Sender
     message_numbers: MessageNumbers
@@ -125,13 +129,15 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     endpoints = Registry(bus, "endpoints", Endpoint)
     endpoint_states = Registry(bus, "endpoint_state", EndpointState)
     replay_progress = Registry(bus, "replays", Replay)
+    saved_contacts = Registry(bus, "address_book", AddressBookEntry)
+    contact_groups = Registry(bus, "contact_groups", ContactGroup)
     nodes, shards, leases = (
         Registry(bus, "nodes", Node),
         Registry(bus, "shards", Shard),
         Registry(bus, "leases", Holder),
     )
     of_tenants = (tenants, keys, devices, sessions, endpoints, endpoint_states, replay_progress)
-    for registry in (*of_tenants, nodes, shards, leases):
+    for registry in (*of_tenants, saved_contacts, contact_groups, nodes, shards, leases):
         await registry.start()
         life.on_stop(f"registry {registry.bucket}", registry.stop)
         life.health.ready_when(registry.bucket, lambda registry=registry: registry.is_current)  # type: ignore[misc]
@@ -204,6 +210,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         groups=Groups(device_service, questions, idempotency),
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),
+        address_book=AddressBook(life.clock, saved_contacts, contact_groups),
         access=access,
         sender=sender,
         message_numbers=message_numbers,

@@ -22,6 +22,7 @@ NATIVE = frozenset(
         "admin",
         "auth",
         "chats",
+        "contact-groups",
         "contacts",
         "dashboard",
         "deliveries",

@@ -4,6 +4,7 @@ from litestar import Router, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
+from kurir.api.address_book.service import AddressBook
 from kurir.api.auth import Operator
 from kurir.api.tenants.schemas import KeyView, NewKey, NewTenant, TenantChange, TenantView, key_view_of, view_of
 from kurir.api.tenants.service import Tenants
@@ -45,9 +46,13 @@ async def change_tenant(
 
 @delete("/{tenant_id:str}")
 async def delete_tenant(
-    tenant_id: FromPath[str], operator: NamedDependency[Operator], tenants: NamedDependency[Tenants]
+    tenant_id: FromPath[str],
+    operator: NamedDependency[Operator],
+    tenants: NamedDependency[Tenants],
+    address_book: NamedDependency[AddressBook],
 ) -> None:
-    """Delete a tenant with its keys, webhooks and devices."""
+    """Delete a tenant with its keys, webhooks, devices and saved contacts."""
+    await address_book.forget(tenants.get(tenant_id).id)
     await tenants.delete(operator.key, tenant_id)
 
 
