@@ -68,6 +68,16 @@ async def test_what_a_group_is_called_and_said_to_be_can_be_changed(session: Han
     assert (await session.group(group)).description is None
 
 
+async def test_what_only_admins_may_do_can_be_changed(session: HandlesGroups) -> None:
+    group = (await session.create_group("Office", ())).jid
+    for announce, locked in ((True, None), (None, True), (False, False)):
+        before = await session.group(group)
+        await session.set_group_rights(group, announce, locked)
+        after = await session.group(group)
+        assert after.is_announce == (before.is_announce if announce is None else announce)
+        assert after.is_locked == (before.is_locked if locked is None else locked)
+
+
 async def test_a_renewed_invitation_link_is_another_one(session: HandlesGroups) -> None:
     group = (await session.create_group("Office", ())).jid
     link = await session.invite_link(group, False)

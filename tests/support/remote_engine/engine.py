@@ -298,6 +298,9 @@ class RemoteSession:
     async def set_description(self, jid: str, description: str) -> None:
         await self._call(None, "set_description", jid, description)
 
+    async def set_group_rights(self, jid: str, is_announce: bool | None, is_locked: bool | None) -> None:
+        await self._call(None, "set_group_rights", jid, is_announce, is_locked)
+
     async def leave_group(self, jid: str) -> None:
         await self._call(None, "leave_group", jid)
 

@@ -85,7 +85,7 @@ async def test_a_group_is_made_changed_and_left(evolution: Evolution) -> None:
 @pytest.mark.shows(NAME, "PUT /group/revokeInviteCode/{instance}", "groupJid")
 @pytest.mark.shows(NAME, "POST /group/sendInvite/{instance}", "groupJid", "description", "numbers")
 @pytest.mark.shows(NAME, "GET /group/acceptInviteCode/{instance}", "inviteCode")
-@pytest.mark.shows(NAME, "PUT /group/updateSetting/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /group/updateSetting/{instance}", "groupJid", "action")
 @pytest.mark.shows(NAME, "PUT /group/toggleEphemeral/{instance}", "error 501")
 @pytest.mark.shows(NAME, "PUT /group/updateGroupPicture/{instance}", "error 501")
 async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution) -> None:
@@ -109,12 +109,16 @@ async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution
     assert joined.status_code == 200, joined.text
     assert joined.json()["accepted"] is True
     for path, body in (
-        ("updateSetting", {"action": "announcement"}),
         ("toggleEphemeral", {"expiration": 86400}),
         ("updateGroupPicture", {"image": "https://example.com/a.png"}),
     ):
         refused = await evolution.put(f"/group/{path}/{INSTANCE}", body, **of_group)
         assert refused.status_code == 501, refused.text
+    for action, announce, locked in (("announcement", True, False), ("locked", True, True), ("unlocked", True, False)):
+        changed = await evolution.put(f"/group/updateSetting/{INSTANCE}", {"action": action}, **of_group)
+        assert (changed.status_code, changed.json()) == (201, {"updateSetting": action})
+        shown = (await evolution.get(f"/group/findGroupInfos/{INSTANCE}", **of_group)).json()
+        assert (shown["announce"], shown["restrict"]) == (announce, locked)
     wrong = await evolution.put(f"/group/updateSetting/{INSTANCE}", {"action": "open"}, **of_group)
     assert "is not one of enum values" in messages_of(wrong)[0][0]
     bad = await evolution.get(f"/group/inviteCode/{INSTANCE}", params={"groupJid": "x"})

@@ -144,6 +144,14 @@ class SetDescription(Question[Done], frozen=True, kw_only=True):
     description: str
 
 
+class SetGroupRights(Question[Done], frozen=True, kw_only=True):
+    """What is None stays. `is_announce`: only admins write; `is_locked`: only admins change subject and description."""
+
+    group: str
+    is_announce: bool | None = None
+    is_locked: bool | None = None
+
+
 class LeaveGroup(Question[Done], frozen=True, kw_only=True):
     group: str
 
@@ -220,6 +228,7 @@ _ALL = (
     Method("groups.invite_link.renew", RenewInviteLink, InviteLinkShown, True, "Make another invitation link."),
     Method("groups.subject", SetSubject, Done, True, "Rename a group."),
     Method("groups.description", SetDescription, Done, True, "Describe a group."),
+    Method("groups.rights", SetGroupRights, Done, True, "Say what only admins of a group may do."),
     Method("groups.leave", LeaveGroup, Done, True, "Leave a group."),
     Method("groups.join", JoinGroup, Joined, True, "Join a group by an invitation link's code."),
     Method("contacts.list", ListContacts, ContactPage, False, "Who is in the account's address book or has written."),

@@ -51,6 +51,7 @@ class Answers:
             "groups.invite_link.renew": Row("groups", _renew_invite_link),
             "groups.subject": Row("groups", _set_subject),
             "groups.description": Row("groups", _set_description),
+            "groups.rights": Row("groups", _set_group_rights),
             "groups.leave": Row("groups", _leave_group),
             "groups.join": Row("groups", _join_group),
             "contacts.list": Row("contacts", _list_contacts),
@@ -154,6 +155,11 @@ async def _set_subject(session: HandlesGroups, asked: queries.SetSubject) -> Don
 
 async def _set_description(session: HandlesGroups, asked: queries.SetDescription) -> Done:
     await session.set_description(asked.group, asked.description)
+    return Done()
+
+
+async def _set_group_rights(session: HandlesGroups, asked: queries.SetGroupRights) -> Done:
+    await session.set_group_rights(asked.group, asked.is_announce, asked.is_locked)
     return Done()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from kurir.contracts.content import Address
 from kurir.contracts.groups import Group, GroupHead, GroupMember, MemberChanged
 from kurir.contracts.people import KnownContact, NumberCheck
+from kurir.dialects.evolution.chat_requests import GroupSetting
 
 INVITE_URL = "https://chat.whatsapp.com/"
 _ADMIN = {"member": None, "admin": "admin", "owner": "superadmin"}
@@ -42,6 +43,10 @@ def member(one: GroupMember) -> dict[str, Any]:
 
 def members(found: Group) -> dict[str, Any]:
     return {"participants": [member(one) for one in found.members]}
+
+
+def setting_set(setting: GroupSetting) -> dict[str, Any]:
+    return {"updateSetting": setting}
 
 
 def members_changed(changed: Iterable[MemberChanged]) -> dict[str, Any]:

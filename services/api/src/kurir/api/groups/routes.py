@@ -11,6 +11,7 @@ from kurir.api.groups.schemas import (
     ChangeMembers,
     GroupId,
     GroupPageView,
+    GroupRights,
     GroupView,
     InviteLinkView,
     JoinGroup,
@@ -134,6 +135,18 @@ async def set_group_description(
     await groups.set_description(caller, device_id, group_id, data.description)
 
 
+@put("/{group_id:str}/rights", status_code=204)
+async def set_group_rights(
+    device_id: FromPath[str],
+    group_id: FromPath[str],
+    data: JSONBody[GroupRights],
+    caller: NamedDependency[Caller],
+    groups: NamedDependency[Groups],
+) -> None:
+    """Say whether only admins write, and whether only they change subject and description. For admins."""
+    await groups.set_rights(caller, device_id, group_id, data)
+
+
 routes = (
     list_groups,
     create_group,
@@ -145,6 +158,7 @@ routes = (
     renew_invite_link,
     set_group_subject,
     set_group_description,
+    set_group_rights,
 )
 
 

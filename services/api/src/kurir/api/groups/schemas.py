@@ -33,6 +33,13 @@ class NewDescription(Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     description: Annotated[str, Meta(max_length=2048)]
 
 
+class GroupRights(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What is absent stays. `isAnnounce`: only admins write; `isLocked`: only admins change subject and description."""
+
+    is_announce: bool | None = None
+    is_locked: bool | None = None
+
+
 class ChangeMembers(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`members` are phone numbers or ids (`…@lid`)."""
 

@@ -12,7 +12,7 @@ import msgspec
 
 from kurir.api.auth import Caller
 from kurir.api.devices.service import Devices
-from kurir.api.groups.schemas import ChangeMembers, NewGroup
+from kurir.api.groups.schemas import ChangeMembers, GroupRights, NewGroup
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.people import group_in, person_in
 from kurir.api.problems import Problem
@@ -111,6 +111,17 @@ class Groups:
         await self._questions.ask(
             queries.SetDescription(tenant=device.tenant, device=device.id, group=jid, description=description)
         )
+
+    async def set_rights(self, caller: Caller, device_id: str, group: str, rights: GroupRights) -> None:
+        device = self._devices.get(caller, device_id)
+        question = queries.SetGroupRights(
+            tenant=device.tenant,
+            device=device.id,
+            group=group_in(group, "groupId"),
+            is_announce=rights.is_announce,
+            is_locked=rights.is_locked,
+        )
+        await self._questions.ask(question)
 
     async def leave(self, caller: Caller, device_id: str, group: str) -> None:
         device = self._devices.get(caller, device_id)

@@ -113,6 +113,10 @@ class HandlesGroups(Protocol):
 
     async def set_description(self, jid: str, description: str) -> None: ...
 
+    async def set_group_rights(self, jid: str, is_announce: bool | None, is_locked: bool | None) -> None:
+        """What is None stays."""
+        ...
+
     async def leave_group(self, jid: str) -> None: ...
 
     async def join_group(self, code: str) -> str:

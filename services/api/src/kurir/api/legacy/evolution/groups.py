@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from kurir.api.groups.schemas import ChangeMembers, NewGroup
+from kurir.api.groups.schemas import ChangeMembers, GroupRights, NewGroup
 from kurir.api.legacy.evolution.calls import Answer, Call
 from kurir.api.legacy.evolution.chats import picture_of
 from kurir.api.legacy.evolution.messages import sent_of
@@ -12,9 +12,17 @@ from kurir.contracts.groups import GroupHead
 from kurir.contracts.queries import PAGE_LIMIT
 from kurir.contracts.records import Device
 from kurir.dialects.evolution import chat_requests, errors, group_answers
+from kurir.dialects.evolution.chat_requests import GroupSetting
 from kurir.dialects.orders import Order
 
 MAX_GROUPS = 10_000
+
+_RIGHTS: dict[GroupSetting, GroupRights] = {
+    "announcement": GroupRights(is_announce=True),
+    "not_announcement": GroupRights(is_announce=False),
+    "locked": GroupRights(is_locked=True),
+    "unlocked": GroupRights(is_locked=False),
+}
 
 
 async def create(call: Call) -> Answer:
@@ -120,8 +128,10 @@ async def change_members(call: Call) -> Answer:
 
 async def set_setting(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
-    chat_requests.group_of(call.query, fields)
-    raise errors.lacking(f"the group setting {chat_requests.group_setting(fields)} of {device.code or device.id}")
+    group = chat_requests.group_of(call.query, fields)
+    setting = chat_requests.group_setting(fields)
+    await call.services.groups.set_rights(call.caller, device.id, group, _RIGHTS[setting])
+    return Answer(201, group_answers.setting_set(setting))
 
 
 async def set_expiration(call: Call) -> Answer:

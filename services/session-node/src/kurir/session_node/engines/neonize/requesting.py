@@ -138,6 +138,12 @@ class Requests:
         # Without ids the library looks up the former one and makes the new one.
         _done(await self._ask("SetGroupTopic", *_jid(jid), b"", b"", description.encode()))
 
+    async def set_group_rights(self, jid: str, is_announce: bool | None, is_locked: bool | None) -> None:
+        if is_announce is not None:
+            _done(await self._ask("SetGroupAnnounce", *_jid(jid), is_announce))
+        if is_locked is not None:
+            _done(await self._ask("SetGroupLocked", *_jid(jid), is_locked))
+
     async def leave_group(self, jid: str) -> None:
         _done(await self._ask("LeaveGroup", *_jid(jid)))
 

@@ -131,6 +131,14 @@ class Requests:
     async def set_description(self, jid: str, description: str) -> None:
         await self._rewrite(jid, description=description or None)
 
+    async def set_group_rights(self, jid: str, is_announce: bool | None, is_locked: bool | None) -> None:
+        kept = await self._administered(jid)
+        rights = {"is_announce": is_announce, "is_locked": is_locked}
+        given = {name: value for name, value in rights.items() if value is not None}
+        self._store.keep_group(
+            *self._key, msgspec.structs.replace(kept, group=msgspec.structs.replace(kept.group, **given))
+        )
+
     async def leave_group(self, jid: str) -> None:
         await self._known(jid)
         self._store.drop_group(*self._key, jid)
