@@ -460,7 +460,49 @@ async def test_an_account_manages_its_keys(scene: Scene) -> None:
     assert (await tenant.get("/devices")).status_code == 401
 
 
-PLACES = ("devices", "devices/{device}", "send", "messages", "webhooks", "webhooks/{webhook}", "live", "keys")
+async def test_an_account_keeps_its_contacts(scene: Scene) -> None:
+    tenant = await scene.api.tenant()
+    page = await scene.page(tenant, "contacts")
+    await page.sees("No contacts yet.", "No groups yet.")
+    await page.press("Add group")
+    await page.fill("Name", "Customers")
+    await page.press("Add")
+    await page.sees("Customers")
+    await page.press("Add contact")
+    await page.fill("Name", "<b>Bea</b>")
+    await page.fill("Number", "hello")
+    await page.choose("Group", "Customers")
+    await page.press("Add")
+    await page.sees("The recipient must be a phone number with country code or a group id.")
+    await page.fill("Number", "0812 3456 7890")
+    await page.press("Add")
+    await page.sees("<b>Bea</b>", "6281234567890")
+    (saved,) = (await tenant.get("/contacts")).json()
+    assert (saved["name"], saved["group"]) == ("<b>Bea</b>", "Customers")
+    await page.press("Edit <b>Bea</b>")
+    await page.fill("Name", "Bea")
+    await page.choose("Group", "None")
+    await page.press("Save")
+    await page.press("Delete the group Customers")
+    await page.press("Delete")
+    await page.sees("No groups yet.")
+    await page.press("Delete Bea")
+    await page.press("Delete")
+    await page.sees("No contacts yet.")
+    assert (await tenant.get("/contacts")).json() == []
+
+
+PLACES = (
+    "devices",
+    "devices/{device}",
+    "send",
+    "messages",
+    "contacts",
+    "webhooks",
+    "webhooks/{webhook}",
+    "live",
+    "keys",
+)
 
 
 async def test_every_page_fits_a_phone_names_its_controls_and_asks_nobody_else(scene: Scene) -> None:

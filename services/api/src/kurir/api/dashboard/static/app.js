@@ -3,6 +3,7 @@
 import { get, key, onRefused } from "./api.js";
 import { button, h, notice } from "./dom.js";
 import { signIn } from "./pages/sign_in.js";
+import * as contacts from "./pages/contacts.js";
 import * as device from "./pages/device.js";
 import * as devices from "./pages/devices.js";
 import * as keys from "./pages/keys.js";
@@ -19,6 +20,7 @@ const OF_TENANTS = {
   devices: ["Devices", devices, device],
   send: ["Compose", send],
   messages: ["Messages", messages, message],
+  contacts: ["Contacts", contacts],
   webhooks: ["Webhooks", webhooks, webhook],
   live: ["Live", live],
   keys: ["Keys", keys],
