@@ -1,9 +1,10 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from kurir.api.live.events import frames, qr_data_url
+from kurir.api.live.events import frames
 from kurir.api.live.feed import DeviceFeed
 from kurir.contracts.records import Device
+from kurir.dialects.qr import qr_data_url
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 DEVICE = Device(id="d1", tenant="t1", name="CS", engine="sandbox", created_at=NOW, updated_at=NOW)
