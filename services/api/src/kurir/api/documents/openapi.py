@@ -68,6 +68,11 @@ _EXPORT: dict[int, tuple[ErrorCode, ...]] = {
     409: ("LIMIT_REACHED",),
     503: ("SERVICE_UNAVAILABLE", "HISTORY_UNAVAILABLE"),
 }
+_SAVED: dict[int, tuple[ErrorCode, ...]] = {
+    400: ("VALIDATION_ERROR", "INVALID_JSON", "INVALID_RECIPIENT"),
+    404: ("NOT_FOUND",),
+    **_UNAVAILABLE,
+}
 _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "listGroups": _ASKED,
     "createGroup": {**_CHANGED, 409: ("DEVICE_NOT_CONNECTED", "IDEMPOTENCY_CONFLICT")},
@@ -86,6 +91,13 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "showTyping": _ASKED,
     "watchPresence": _ASKED,
     "markRead": _ASKED,
+    "saveContact": {**_SAVED, 409: ("LIMIT_REACHED",)},
+    "listSavedContacts": {404: ("NOT_FOUND",)},
+    "changeSavedContact": {**_SAVED, 409: ("CONFLICT",)},
+    "deleteSavedContact": {404: ("NOT_FOUND",), **_UNAVAILABLE},
+    "createContactGroup": {409: ("LIMIT_REACHED",), **_UNAVAILABLE},
+    "renameContactGroup": {404: ("NOT_FOUND",), 409: ("CONFLICT",), **_UNAVAILABLE},
+    "deleteContactGroup": {404: ("NOT_FOUND",), **_UNAVAILABLE},
     "rotateKey": _UNAVAILABLE,
     "createOwnKey": {404: ("DEVICE_NOT_FOUND",), **_UNAVAILABLE},
     "revokeOwnKey": _UNAVAILABLE,
@@ -195,6 +207,7 @@ def _of_routes() -> dict[str, Any]:
                 Tag(name="Devices", description="WhatsApp numbers and their connection."),
                 Tag(name="Groups", description="The groups that a device is in."),
                 Tag(name="Contacts", description="Whom a device knows, and which numbers have WhatsApp."),
+                Tag(name="Address book", description="Names that you have given to numbers, and groups of them."),
                 Tag(name="Chats", description="What a device shows to others: presence, typing, read marks."),
                 Tag(name="Messages", description="Sending, and what became of it."),
                 Tag(
