@@ -26,7 +26,8 @@ class Context(Struct, frozen=True, kw_only=True):
 
     `code` is the device's, None where it is its id; `owner` the JID that it is paired with, if that is known.
     `destination` is the endpoint's URL, if there is one, `server_url` where clients reach the api, `key` the API key
-    that the endpoint wants repeated. `file` are the bytes of the event's medium in base64, for an endpoint that wants them in the body.
+    that the endpoint wants repeated. `file` are the bytes of the event's medium in base64, for an endpoint that wants
+    them in the body.
     """
 
     media_url: MediaUrl

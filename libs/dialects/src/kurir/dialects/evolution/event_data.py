@@ -29,6 +29,8 @@ RECEIPTS: Final[dict[MessageStatus, str]] = {"delivered": "DELIVERY_ACK", "read"
 FAILURES: Final[frozenset[MessageStatus]] = frozenset({"failed", "unknown", "expired", "canceled"})
 _OUTCOMES: Final[dict[MessageStatus, str]] = {"sent": "sent", "retrying": "retry"}
 
+_CODES: Final[dict[states.Reason, str]] = {"not_on_whatsapp": "number_not_on_whatsapp"}
+
 _CALLS: Final = {
     "offered": "offer",
     "accepted": "accept",
@@ -201,7 +203,7 @@ def status(fact: events.MessageStatusChanged) -> dict[str, Any]:
     error = None
     word = _OUTCOMES.get(fact.status, "failed")
     if word != "sent":
-        code: str = fact.reason or fact.status
+        code: str = _CODES.get(fact.reason, fact.reason) if fact.reason else fact.status
         sentence = states.SENTENCES[fact.reason] if fact.reason else "The message was not sent."
         error = {"code": code.upper(), "message": f"{sentence} ({fact.detail})" if fact.detail else sentence}
     return {

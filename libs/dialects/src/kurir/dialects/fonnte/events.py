@@ -79,7 +79,7 @@ def _incoming(fact: events.MessageUpserted, context: Context) -> dict[str, Any]:
     return {
         "device": _number(fact.device, context),
         "sender": answers.address(fact.chat),
-        "message": text_of(content),
+        "message": "" if isinstance(content, Location | Poll) else text_of(content),
         "text": "",
         "member": answers.address(fact.sender) if fact.is_group else "",
         "name": fact.push_name or "",
