@@ -4,11 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 from nats.aio.msg import Msg
 
+from kurir.contracts import events, ids, subjects
 from kurir.contracts.content import Address
+from kurir.contracts.deliveries import Delivery
 from kurir.runtime.bucket_watch import BucketWatch
+from kurir.runtime.partitions import partition_of
 from tests.support.api_server import MASTER_KEY, Client, running_api
 from tests.support.dispatcher import Stage, a_message
 from tests.support.nats_server import NatsServer
@@ -82,16 +86,42 @@ async def test_the_event_right_after_the_answer_reaches_a_new_webhook(
     assert {(request.path, request.header("webhook-id")) for request in receiver.received} == expected
 
 
+@pytest.mark.parametrize("in_order", [False, True])
 async def test_the_event_right_after_a_change_meets_the_webhook_as_it_now_is(
-    stage: Stage, tenant: Client, receiver: WebhookReceiver
+    stage: Stage, tenant: Client, receiver: WebhookReceiver, in_order: bool
 ) -> None:
-    webhook = await made(tenant, receiver.url("/hook"))
+    webhook = await made(tenant, receiver.url("/hook"), inOrder=in_order)
     await changed(tenant, webhook, active=False)
     expected = []
     for number in range(CHANGES):
         await changed(tenant, webhook, active=True, events=["message.received"])
         expected.append(await said(stage, tenant, number))
         await receiver.wait_for(len(expected))  # what is not sent yet when a webhook is turned off is not sent
-        await changed(tenant, webhook, **({"active": False} if number % 2 else {"events": ["message.status"]}))
+        is_off = in_order or number % 2  # what a line in order hears of is changed at its consumer
+        await changed(tenant, webhook, **({"active": False} if is_off else {"events": ["message.status"]}))
         await said(stage, tenant, number)
     assert [request.header("webhook-id") for request in receiver.received] == expected
+
+
+async def test_what_another_dispatcher_made_of_an_event_after_a_webhook_was_turned_on_is_sent(
+    stage: Stage, tenant: Client, receiver: WebhookReceiver
+) -> None:
+    webhook = await made(tenant, receiver.url("/hook"))
+    partition = partition_of(webhook, subjects.DELIVERY_PARTITIONS)
+    for number in range(CHANGES):
+        await changed(tenant, webhook, active=False)
+        await changed(tenant, webhook, active=True)
+        event = a_message(tenant.id)
+        delivery = Delivery(
+            id=ids.delivery_id(event.id, webhook),
+            tenant=tenant.id,
+            device=event.device,
+            endpoint=webhook,
+            event_id=event.id,
+            event_type=events.type_of(event),
+            event=msgspec.Raw(events.encode(event)),
+            stream_seq=0,
+            first_at=event.at,
+        )
+        await stage.bus.publish(subjects.delivery(partition, webhook), msgspec.json.encode(delivery))
+        await receiver.wait_for(number + 1)

@@ -128,7 +128,9 @@ class Delivering:
 
         Raises as `deliver`.
         """
-        if endpoint is None or not endpoint.active or self._health.is_disabled(endpoint):
+        if endpoint is not None and self._is_off(endpoint):
+            endpoint = await self._endpoints.newest(endpoint)  # turned on a moment before this event, perhaps
+        if endpoint is None or self._is_off(endpoint):
             attempt = self._canceled(delivery, endpoint)
         else:
             if in_order_until is None and self._circuits.has_tripped(endpoint.id):  # a single one needs no circuit
@@ -290,6 +292,9 @@ class Delivering:
             is_replay=delivery.is_replay,
             is_test=delivery.is_test,
         )
+
+    def _is_off(self, endpoint: Endpoint) -> bool:
+        return not endpoint.active or self._health.is_disabled(endpoint)
 
     def _canceled(self, delivery: Delivery, endpoint: Endpoint | None) -> DeliveryAttempt:
         """The endpoint was deleted, turned off or disabled after the event: nothing is sent, and that is recorded."""

@@ -1,7 +1,8 @@
 """Who gets webhooks: the tenants' endpoints as the api wrote them, in memory, with what is needed to write to them.
 
 While NATS is away the last known endpoints count. News of an endpoint come a moment after the api confirmed it: the
-fan-out waits for them with `catch_up`, once for a batch of events; nothing else here asks a server.
+fan-out waits for them with `catch_up`, once for a batch of events, and so does a line of events in order; who finds one
+unknown or off asks for it again. Nothing else here asks a server.
 """
 
 import functools
@@ -57,6 +58,14 @@ class Endpoints:
         if known is not None:
             return known
         fetched = await self._registry.fetch(key)
+        return fetched.value if fetched is not None else None
+
+    async def newest(self, endpoint: Endpoint) -> Endpoint | None:
+        """The endpoint as the server has it, where what is in memory may be a moment old; None when it is gone.
+
+        Raises BrokerUnavailable.
+        """
+        fetched = await self._registry.fetch(endpoint_key(endpoint.tenant, endpoint.id))
         return fetched.value if fetched is not None else None
 
     async def catch_up(self) -> None:

@@ -198,6 +198,7 @@ class _Line:
     async def _deliver(self, message: Incoming) -> None:
         """Attempt until it is delivered, given up, or has held up the others for too long."""
         subject = subjects.parse_event(message.subject)
+        await self._endpoints.catch_up()
         endpoint = self._endpoint
         if endpoint is None or not wants(endpoint, subject.device, subject.type):
             return

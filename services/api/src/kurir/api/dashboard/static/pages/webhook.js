@@ -34,6 +34,13 @@ const SAMPLES = [
   "groups.update",
   "group-participants.update",
   "contacts.update",
+  "presence.update",
+  "send.message.queued",
+  "send.message.sending",
+  "endpoint.failing",
+  "endpoint.recovered",
+  "endpoint.exhausted",
+  "endpoint.disabled",
 ];
 const OUTCOMES = [
   ["", "All"],
