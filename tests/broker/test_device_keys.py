@@ -15,12 +15,13 @@ import asyncpg
 import msgspec
 import pytest
 
-from kurir.contracts.records import Device
+from kurir.contracts.records import Device, Session
 from kurir.contracts.streams import AUDIT
 from kurir.runtime import keyvalue
 from kurir.runtime.broker import Bus
 from kurir.runtime.secrets import new_master_key
 from kurir.session_node.engines.neonize.key_rows import Keys, read_postgres
+from kurir.session_node.keys import at_rest
 from tests.support.conditions import until
 from tests.support.key_stores import KeyStores
 from tests.support.nats_server import NatsServer
@@ -141,6 +142,18 @@ async def test_an_export_or_import_that_is_done_again_says_that_it_was_done(syst
     assert "had these keys already" in (await system.import_()).stdout
 
 
+async def test_an_import_that_died_before_it_wrote_the_record_is_finished_by_the_next(system: System) -> None:
+    keys = await system.linked()
+    await system.export("d1", "--move")
+    unlinked = await system.gateway.session("d1")
+    await system.import_()
+    await keyvalue.put(system.gateway.bus, "sessions", f"{TENANT}.d1", msgspec.json.encode(unlinked))
+    again = await system.import_()
+    assert (again.code, "had these keys already" in again.stdout) == (0, True)
+    assert (await system.gateway.session("d1")).jid == JID
+    assert system.stores.keys("d1", JID) == keys
+
+
 async def test_an_export_does_not_write_over_other_keys(system: System) -> None:
     await system.linked()
     await system.export("d1")
@@ -208,6 +221,21 @@ async def test_what_has_no_keys_is_told_and_the_others_are_exported(system: Syst
     assert all(reason in line for reason, line in zip(reasons, done.stderr.splitlines(), strict=False))
 
 
+async def test_a_device_that_is_to_be_connected_by_the_next_node_is_not_exported(system: System) -> None:
+    await system.linked(wanted="connected")
+    refused = await system.export("d1", "--move")
+    assert (refused.code, "disconnect it first" in refused.stderr) == (1, True)
+    assert (await system.gateway.session("d1")).paired
+
+
+async def test_a_device_without_a_phone_gets_no_keys(system: System) -> None:
+    await system.linked()
+    await system.export("d1", "--move")
+    await system.gateway.add_device("d2", jid=None, engine="sandbox", wanted="disconnected")
+    refused = await system.import_("--device", "d2", "--tenant", TENANT)
+    assert (refused.code, "engine sandbox" in refused.stderr) == (1, True)
+
+
 async def test_keys_of_a_later_release_are_not_touched(system: System) -> None:
     await system.linked()
     with closing(sqlite3.connect(system.stores.file("d1"))) as store:
@@ -230,6 +258,31 @@ async def test_a_device_that_a_shard_may_use_is_left_alone(system: System) -> No
         await system.gateway.put_device(msgspec.structs.replace(device, wanted="disconnected", updated_at=now()))
         assert (await system.export("d1")).code == 0
     assert (await system.gateway.holders()) == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "is_put_away"),
+    [
+        ({"state": "connected"}, False),
+        ({"state": "disconnected", "reason": "connection_lost"}, False),  # the library may still be reconnecting
+        ({"state": "disconnected", "reason": "requested", "generation": 0}, False),  # of the disconnect before
+        ({"state": "disconnected", "reason": "requested", "generation": 1}, True),
+    ],
+)
+async def test_a_device_is_put_away_when_its_owner_says_so(said: dict[str, Any], is_put_away: bool) -> None:
+    device = Device(
+        id="d1",
+        tenant=TENANT,
+        name="d1",
+        engine="neonize",
+        created_at=now(),
+        updated_at=now(),
+        wanted="disconnected",
+        connect_generation=1,
+    )
+    session = Session(device="d1", tenant=TENANT, at=now(), **said)
+    assert at_rest.is_put_away(device, session, is_settled=False) == is_put_away
+    assert at_rest.is_put_away(device, session, is_settled=True) == (said["state"] != "connected")
 
 
 async def owned(system: System) -> bool:

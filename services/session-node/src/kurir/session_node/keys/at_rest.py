@@ -8,6 +8,7 @@ so is asked again before anything counts.
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -123,6 +124,7 @@ class Stillness:
         """The device, once the shard that owns it has put it away."""
         held = self._leases.get(lease_key(partition_of(key.partition(".")[2], COMMAND_PARTITIONS)))
         whose = f"shard {held.holder}" if held is not None else "a shard"
+        ends_at = time.monotonic() + PUT_AWAY_WITHIN_S
         while True:
             still = await self._read(key, None)
             if still.device.wanted != "disconnected":
@@ -130,17 +132,20 @@ class Stillness:
                     f"it is wanted connected, and {whose} is there for it: disconnect it first (POST /devices/"
                     f"{still.device.id}/disconnect), or stop all session nodes"
                 )
-            if is_put_away(still.device, still.session, datetime.now(UTC)):
+            is_over = time.monotonic() >= ends_at
+            is_old = datetime.now(UTC) - still.device.updated_at > timedelta(seconds=PUT_AWAY_WITHIN_S)
+            if is_put_away(still.device, still.session, is_settled=is_over or is_old):
                 return still
+            if is_over:
+                raise DeviceBusy(f"{whose} has not put it away yet: run this again, and look into the shard's log")
             await asyncio.sleep(LOOK_S)
 
 
-def is_put_away(device: Device, session: Session | None, now: datetime) -> bool:
+def is_put_away(device: Device, session: Session | None, *, is_settled: bool) -> bool:
     """Whether the owner of a device that is wanted disconnected has closed its session.
 
-    It says so, unless there was nothing to close; then the time in which it would have said so is waited for.
+    It says so, unless there was nothing to close; `is_settled` when the time is over in which it would have said so.
     """
-    is_settled = now - device.updated_at > timedelta(seconds=PUT_AWAY_WITHIN_S)
     if session is None:
         return is_settled or device.connect_generation == 0
     if session.state in LIVE:

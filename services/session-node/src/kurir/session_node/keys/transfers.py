@@ -6,6 +6,7 @@ so. Not guaranteed: that nobody uses an exported copy beside the device; such a 
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
 from datetime import UTC, datetime
@@ -53,6 +54,8 @@ class Transfers:
         file = folder / f"{device}{FILE_SUFFIX}"
         async with self._stillness.hold(tenant, device) as still:
             session = _paired(still)
+            if still.device.wanted != "disconnected":  # by nobody now, but by the next node that starts
+                raise DeviceBusy("it is wanted connected, and then the file would be worthless: disconnect it first")
             keys = await place.read(tenant, device, session.jid)
             is_new = await asyncio.to_thread(self._write_archive, file, keys, session, lock, replace)
             await self._confirm_or_remove(still, file, is_new)
@@ -72,6 +75,7 @@ class Transfers:
         opened = await asyncio.to_thread(_read_archive, file, lock)
         async with self._stillness.hold(tenant or opened.tenant, device or opened.device) as still:
             session = still.session
+            _require_keys(still)
             if session is not None and session.paired and session.jid != opened.jid and not replace:
                 raise PlaceTaken(
                     f"{still.key} is linked as {session.jid}: log it out first, or take --replace, which leaves that "
@@ -141,9 +145,9 @@ class Transfers:
             store=made.read_bytes(),
         )
         made.unlink()
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         arriving = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with os.fdopen(os.open(arriving, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
                 out.write(close(packed, lock))
                 out.flush()
@@ -154,7 +158,8 @@ class Transfers:
         except OSError as error:
             raise NotMoved(f"cannot write {file}: {error.strerror or error}") from error
         finally:
-            arriving.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                arriving.unlink(missing_ok=True)
         return True
 
     def _unpacked(self, opened: DeviceKeys) -> Keys:
@@ -193,10 +198,14 @@ class Paired(Session, frozen=True, kw_only=True):
     jid: str
 
 
-def _paired(still: Still) -> Paired:
-    """Raises NotMoved for a device that has no keys of this kind."""
+def _require_keys(still: Still) -> None:
     if still.device.engine != "neonize":
         raise NotMoved(f"it is a device of the engine {still.device.engine}, which has no keys")
+
+
+def _paired(still: Still) -> Paired:
+    """The session of a device that has keys. Raises NotMoved for another."""
+    _require_keys(still)
     session = still.session
     if session is None or not session.paired or session.jid is None:
         raise NotMoved("it is not linked, so it has no keys")
