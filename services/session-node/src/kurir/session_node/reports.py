@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from kurir.contracts import events, subjects
-from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged
+from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged, MessageUpserted
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import PublishError, PublishRefused
 from kurir.session_node.engines.engine import CaughtUp, ReceiptSeen, Received
@@ -48,8 +48,8 @@ Report = ConnectionUpdate | Received | ReceiptSeen | CaughtUp | Seen | _Look
 
 class Reports:
     """The reports of one device. `no_send` is set while no send is under way; `when_stored` is called each time that
-    all that was reported is stored. Messages and receipts are told however late, how the connection is only by the
-    device's owner (`is_owner`).
+    all that was reported is stored, `when_received` for each message that is. Messages and receipts are told however
+    late, how the connection is only by the device's owner (`is_owner`).
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Reports:
         no_send: asyncio.Event,
         when_stored: Callable[[], None],
         is_owner: Callable[[], bool],
+        when_received: Callable[[MessageUpserted], None],
     ) -> None:
         self._tenant = tenant
         self._device = device
@@ -73,6 +74,7 @@ class Reports:
         self._no_send = no_send
         self._when_stored = when_stored
         self._is_owner = is_owner
+        self._when_received = when_received
         self._waiting: deque[Report] = deque()
         self._pumping: asyncio.Task[None] | None = None
 
@@ -135,6 +137,10 @@ class Reports:
             await self._log.append(*facts, is_stale=self._is_stale)
         except PublishRefused as error:
             log.error("session.event_refused", device=self._device, ids=[fact.id for fact in facts], error=str(error))
+            return
+        for fact in facts:
+            if isinstance(fact, MessageUpserted):
+                self._when_received(fact)
 
     async def _events_of(self, report: Report) -> list[Event]:
         if isinstance(report, _Look):

@@ -31,6 +31,7 @@ from kurir.session_node.engines.engine import (
     StateChanged,
 )
 from kurir.session_node.event_log import EventLog
+from kurir.session_node.habits import Habits
 from kurir.session_node.inbound import connection_event, session_after
 from kurir.session_node.overdue import Overdue
 from kurir.session_node.pacing import Pace
@@ -88,6 +89,7 @@ class DeviceSession:
         self._commands_wait = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._connection = Connection(tenant, device_id, shared, self._report, self._is_silent)
+        self._habits = Habits(device_id, lambda: self.engine_session)
         self._reports = Reports(
             tenant,
             device_id,
@@ -98,9 +100,10 @@ class DeviceSession:
             self._connection.no_send,
             self._all_stored,
             lease.valid,
+            self._habits.received,
         )
         if device is not None:
-            self._overdue.be_patient(device.undelivered_after_s)
+            self._heed(device)
 
     # What outbound asks
 
@@ -193,7 +196,7 @@ class DeviceSession:
         self.device = device
         if device is not None:
             self._engine_name, self._proxy = device.engine, device.proxy
-            self._overdue.be_patient(device.undelivered_after_s)
+            self._heed(device)
         if self._pace is not None and device is not None:
             self._pace.set_rate(device.pace_per_minute, time.monotonic())
         self._kick()
@@ -204,6 +207,11 @@ class DeviceSession:
         if not record.shard and not self.is_open and not self.is_stopping:
             self._record.adopt(record)
             self._stand_as_recorded()
+
+    def _heed(self, device: Device) -> None:
+        """What the tenant chose that holds for an open connection, too."""
+        self._overdue.be_patient(device.undelivered_after_s)
+        self._habits.settings = device.settings
 
     def commands_wait(self) -> None:
         """A command found the device offline, and waits."""
@@ -237,6 +245,7 @@ class DeviceSession:
             self._observe(StateChanged(state="disconnected", reason="moved"))
         await ended(self._reconciling)
         await self._reports.stored()
+        await self._habits.stop()
         await self._record.saved()
 
     # The engine's reports
@@ -264,6 +273,7 @@ class DeviceSession:
             self._was_connected, self._failures, standing.retry_at = True, 0, None
             self._commands_wait = False
             self._connection.watchdog.watch()
+            self._habits.connected()
         elif change.state == "banned" or stays(standing):
             standing.has_ended, standing.retry_at = True, None
             if change.banned_until is not None and self._pace is not None:
