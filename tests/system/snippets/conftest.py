@@ -31,6 +31,18 @@ class Tenant:
     def programs(self, dialect: str, folder: Path, **replacing: str) -> Programs:
         return Programs(dialect, folder, replacing)
 
+    async def scan(self) -> None:
+        """Do what a phone does, and wait until the device is connected."""
+        await self._until("QR")
+        await self.http.call_until("POST", f"/devices/{self.device}/sandbox/scan")
+        await self._until("CONNECTED")
+
+    async def _until(self, status: str) -> None:
+        async def is_so() -> bool:
+            return bool((await self.http.call("GET", f"/devices/{self.device}"))["status"] == status)
+
+        await until(f"the device is {status}", is_so, within_s=60)
+
     async def arrived(self, count: int) -> list[dict[str, Any]]:
         """So many messages, oldest first, which their recipients have read: as the native API tells of them."""
         found: list[dict[str, Any]] = []
@@ -46,6 +58,12 @@ class Tenant:
         return found
 
 
+def told(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Kind and text or caption of each, in any order."""
+    contents = [one["content"] for one in messages]
+    return sorted((content["kind"], content.get("text") or content.get("caption") or "") for content in contents)
+
+
 class Live:
     def __init__(self, system: LiveSystem) -> None:
         self.system = system
@@ -53,27 +71,24 @@ class Live:
 
     async def tenant(self, tenant_id: str, *, code: str | None = None) -> Tenant:
         """A new tenant, and a device of this code that is connected."""
+        tenant = await self.bare_tenant(tenant_id)
+        made = await tenant.http.call_until("POST", "/devices", {"name": "CS", "code": code})
+        tenant.device = made["id"]
+        await tenant.http.call("POST", f"/devices/{tenant.device}/connect")
+        await tenant.scan()
+        return tenant
+
+    async def bare_tenant(self, tenant_id: str) -> Tenant:
+        """A new tenant without a device."""
         await self.system.kurir("tenant", "create", tenant_id, "--id", tenant_id)
         key = (await self.system.kurir("key", "create", "--tenant", tenant_id)).split()[-1]
         http = Client(self.system.base_url, key)
         self._clients.append(http)
-        made = await http.call_until("POST", "/devices", {"name": "CS", "engine": "sandbox", "code": code})
-        tenant = Tenant(tenant_id, key, made["id"], http, self.system)
-        await http.call("POST", f"/devices/{tenant.device}/connect")
-        await self._until(tenant, "QR")
-        await http.call_until("POST", f"/devices/{tenant.device}/sandbox/scan")
-        await self._until(tenant, "CONNECTED")
-        return tenant
+        return Tenant(tenant_id, key, "", http, self.system)
 
     async def import_key(self, tenant_id: str, line: str, *options: str) -> None:
         """Take over a key, or a key and its secret, that a client has already."""
         await self.system.kurir("key", "import", "--tenant", tenant_id, *options, stdin=f"{line}\n")
-
-    async def _until(self, tenant: Tenant, status: str) -> None:
-        async def is_so() -> bool:
-            return bool((await tenant.http.call("GET", f"/devices/{tenant.device}"))["status"] == status)
-
-        await until(f"the device is {status}", is_so, within_s=60)
 
     async def close(self) -> None:
         await asyncio.gather(*(client.close() for client in self._clients))
@@ -82,7 +97,9 @@ class Live:
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Live]:
     system = LiveSystem(
-        tmp_path_factory.mktemp("snippets") / "state", KURIR_ANONYMOUS_DEVICE=f"{OPEN_TENANT}/{OPEN_DEVICE}"
+        tmp_path_factory.mktemp("snippets") / "state",
+        KURIR_ANONYMOUS_DEVICE=f"{OPEN_TENANT}/{OPEN_DEVICE}",
+        KURIR_DEFAULT_ENGINE="sandbox",  # of devices that a document's client makes, which names none
     )
     running = Live(system)
     try:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.system.snippets.conftest import FRIEND, OPEN_DEVICE, OPEN_TENANT, Live, Tenant
+from tests.system.snippets.conftest import FRIEND, OPEN_DEVICE, OPEN_TENANT, Live, Tenant, told
 from tests.system.snippets.programs import Programs
 
 NAME = "baileys_gateway"
@@ -47,34 +47,34 @@ def seen(tenant: Tenant) -> Seen:
     return Seen(tenant)
 
 
-def told(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Kind and text or caption of each, in any order."""
-    contents = [one["content"] for one in messages]
-    return sorted((content["kind"], content.get("text") or content.get("caption") or "") for content in contents)
-
-
-@pytest.mark.shows(NAME, "snippet JavaScript (axios)")
+@pytest.mark.shows(NAME, "POST /api/send-message", "snippet JavaScript")
+@pytest.mark.shows(NAME, "POST /api/send-image", "snippet JavaScript")
 async def test_the_javascript_sends_a_text_and_an_image(programs: Programs, seen: Seen) -> None:
     said = await programs.node(programs.text("send.js"))
     assert said.count("Success:") == 2, said
     assert told(await seen.new(2)) == [("image", "Sample image"), ("text", "Hello from Node.js!")]
 
 
-@pytest.mark.shows(NAME, "snippet Python (requests)")
+@pytest.mark.shows(NAME, "POST /api/send-message", "snippet Python")
+@pytest.mark.shows(NAME, "POST /api/send-image", "snippet Python")
 async def test_the_python_sends_a_text_and_an_image(programs: Programs, seen: Seen) -> None:
     said = await programs.python(programs.text("send.py"))
     assert said.count("'status': 'success'") == 2, said
     assert told(await seen.new(2)) == [("image", "Sample image"), ("text", "Hello from Python!")]
 
 
-@pytest.mark.shows(NAME, "snippet PHP (curl)")
-async def test_the_php_sends_a_text(programs: Programs, seen: Seen) -> None:
-    said = await programs.php(programs.text("send.php"))
-    assert "[status] => success" in said, said
-    assert told(await seen.new(1)) == [("text", "Hello from PHP!")]
+@pytest.mark.shows(NAME, "POST /api/send-message", "snippet PHP")
+@pytest.mark.shows(NAME, "POST /api/send-image", "snippet PHP")
+async def test_the_php_sends_a_text_and_an_image(programs: Programs, seen: Seen) -> None:
+    called = "<?php print_r(sendImage('6281234567890', './image.jpg', 'Sample image'));"  # the document does not
+    said = await programs.php(programs.text("send.php") + called)
+    assert said.count("[status] => success") == 2, said
+    assert told(await seen.new(2)) == [("image", "Sample image"), ("text", "Hello from PHP!")]
 
 
-@pytest.mark.shows(NAME, "snippet cURL")
+@pytest.mark.shows(NAME, "POST /api/send-message", "snippet curl")
+@pytest.mark.shows(NAME, "GET /api/status", "snippet curl")
+@pytest.mark.shows(NAME, "GET /api/health", "snippet curl")
 async def test_the_curl_commands_send_and_ask(programs: Programs, seen: Seen) -> None:
     said = await programs.shell(programs.text("commands.sh"))
     assert said.count('"status":"success"') == 3, said
@@ -87,11 +87,11 @@ async def test_the_curl_commands_send_and_ask(programs: Programs, seen: Seen) ->
     ]
 
 
-@pytest.mark.shows(NAME, "POST /api/send-image", "snippet cURL")
-@pytest.mark.shows(NAME, "POST /api/send-document", "snippet cURL")
-@pytest.mark.shows(NAME, "POST /api/send-audio", "snippet cURL")
-@pytest.mark.shows(NAME, "POST /api/send-video", "snippet cURL")
-@pytest.mark.shows(NAME, "POST /api/send-sticker", "snippet cURL")
+@pytest.mark.shows(NAME, "POST /api/send-image", "snippet curl")
+@pytest.mark.shows(NAME, "POST /api/send-document", "snippet curl")
+@pytest.mark.shows(NAME, "POST /api/send-audio", "snippet curl")
+@pytest.mark.shows(NAME, "POST /api/send-video", "snippet curl")
+@pytest.mark.shows(NAME, "POST /api/send-sticker", "snippet curl")
 async def test_the_curl_example_of_every_endpoint_sends_its_file(programs: Programs, seen: Seen) -> None:
     for kind in ("image", "document", "audio", "video", "sticker"):
         said = await programs.shell(programs.text(f"send_{kind}.sh"))

@@ -100,7 +100,6 @@ def test_a_field_that_is_missing_or_wrong_is_named(fields: dict[str, Any], messa
 
 
 @pytest.mark.parametrize("files", FILE_TYPES)
-@pytest.mark.shows("baileys_gateway", "POST /api/send-image", "caption", "file")
 def test_a_file_is_an_order_with_a_caption_where_its_kind_has_one(files: FileType) -> None:
     name = f"one.{files.extensions[-1].upper()}"
     order = requests.file_order(files, {"phone": "081234567890", "caption": "Look!"}, name)
@@ -141,7 +140,6 @@ def test_whatever_is_sent_is_an_order_or_a_failure_of_this_api(
 # --- answers
 
 
-@pytest.mark.shows("baileys_gateway", "GET /", "answer.features", "answer.limits", "answer.supported_formats")
 def test_the_service_document_is_the_printed_one() -> None:
     assert answers.service_document(a_bot()) == printed("service_document")
 

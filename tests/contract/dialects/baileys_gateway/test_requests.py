@@ -40,7 +40,7 @@ def failure(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.shows(NAME, "POST /api/send-message", "X-API-Key", "Authorization")
-@pytest.mark.shows(NAME, "GET /api/status", "X-API-Key", "Authorization", "answer.features.api_authentication")
+@pytest.mark.shows(NAME, "GET /api/status", "X-API-Key", "Authorization", "answer.features")
 async def test_a_key_stands_in_either_header(bot: Bot) -> None:
     http, key = bot.gateway.api.http, bot.tenant.key
     for headers in ({"X-API-Key": key}, {"Authorization": f"Bearer {key}"}):
@@ -51,7 +51,7 @@ async def test_a_key_stands_in_either_header(bot: Bot) -> None:
         assert (await http.get("/api/health", headers=headers)).status_code == 200
 
 
-@pytest.mark.shows(NAME, "POST /api/send-image", "error 401")
+@pytest.mark.shows(NAME, "POST /api/send-message", "error 401")
 async def test_without_a_key_nothing_is_done_unless_the_operator_lets_it(bot: Bot) -> None:
     http = bot.gateway.api.http
     unauthorized = (401, "Unauthorized: Invalid or missing API key")
@@ -107,7 +107,7 @@ async def test_a_device_that_is_not_linked_shows_its_code_when_it_is_asked_for(i
 # --- what arrives
 
 
-@pytest.mark.shows(NAME, "POST /api/send-message", "phone 08…", "phone +62…", "phone 62…")
+@pytest.mark.shows(NAME, "POST /api/send-message", "number 6281…", "number +6281…", "number 081…")
 async def test_numbers_of_any_form_are_read_by_the_tenants_country(bot: Bot) -> None:
     for phone in ("6281234567890", "+6281234567890", "081234567890", "0812-3456-7890", 6281234567890):
         answer = await bot.open.http.post("/api/send-message", json={"phone": phone, "message": "Hi"})
@@ -220,7 +220,7 @@ async def test_what_is_missing_is_named(idle_bot: Bot) -> None:
     assert failure(await http.post("/api/send-image", content=b"nonsense", headers=broken))[0] == 400
 
 
-@pytest.mark.shows(NAME, "GET /{unknown}", "error 404")
+@pytest.mark.shows(NAME, "any other path", "error 404")
 async def test_unknown_paths_and_methods_are_told_in_the_words_of_the_path(idle_bot: Bot) -> None:
     http = idle_bot.open.http
     for method, path in (
@@ -274,7 +274,7 @@ async def test_the_operator_says_whose_words_a_host_speaks(gateway: Gateway) -> 
 # --- the limit of an address
 
 
-@pytest.mark.shows(NAME, "POST /api/send-message", "limit per IP address")
+@pytest.mark.shows(NAME, "POST /api/send-message", "limit 100/3600s per IP")
 async def test_addresses_are_counted_apart_as_far_as_trusted_proxies_tell_them(gateway: Gateway) -> None:
     async def statuses(http: httpx.AsyncClient) -> list[int]:
         addresses = ("203.0.113.1", "203.0.113.2", "203.0.113.1")
