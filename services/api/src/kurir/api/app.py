@@ -99,7 +99,7 @@ def create_app(services: Services, health: Health) -> Litestar:
             embed.router(),
             shared_paths.router(),
             baileys_gateway.router(),
-            rk_connect.router(),
+            rk_connect.router(_rk_connect_parts(services)),
             fonnte.router(),
             *fonnte_dashboard.routers(),
             *evolution.handlers(services),
@@ -158,6 +158,10 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
 def command() -> None:
     """Run the HTTP api (KURIR_API_HOST, KURIR_API_PORT)."""
     service.run("api", ApiSettings, start)
+
+
+def _rk_connect_parts(of: Services) -> rk_connect.Parts:
+    return rk_connect.Parts(of.access, of.sender, of.media, of.send_limit, of.changes, of.node_name)
 
 
 def _provide(one: object) -> Provide:

@@ -7,69 +7,99 @@ key without a secret signs nothing. What is accepted although nobody signed its 
 
 import ipaddress
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
-from litestar import Request, Response, Router, get, post
+import msgspec
+from litestar import Request, Response, Router, get
 from litestar.di import NamedDependency
+from litestar.handlers import asgi
 from litestar.params import FromPath
-from litestar.types import Scope
+from litestar.types import Receive, Scope, Send
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kurir.api.auth import Caller
 from kurir.api.changes import Changes
 from kurir.api.devices.service import Devices
-from kurir.api.legacy.access import Access, credential
-from kurir.api.legacy.bodies import MAX_TEXT_BYTES, MAX_URLENCODED_FIELDS, Body, reading
+from kurir.api.legacy.access import Access
+from kurir.api.legacy.bodies import MAX_TEXT_BYTES, MAX_URLENCODED_FIELDS, reading
 from kurir.api.legacy.sending import Sender, Sent
-from kurir.api.media.form import body_chunks, header_of
-from kurir.api.media.service import MediaStore
+from kurir.api.media.form import body_chunks
+from kurir.api.media.service import MediaStore, StoredFile
 from kurir.api.messages.service import Messages
 from kurir.api.problems import Problem
 from kurir.api.rate_limit import SendLimit
 from kurir.contracts.records import Device
 from kurir.dialects.rk_connect import answers, errors, requests
 from kurir.dialects.rk_connect.errors import Refused
-from kurir.dialects.rk_connect.requests import Send
 from kurir.dialects.rk_connect.signing import Signature, is_timely
 
 PREFIX = "/api/v1"
 MESSAGES_PER_MINUTE = 60  # of a project, which is a tenant here
 MAX_REQUEST_ID_LENGTH = 200
 MEDIA = "media"
+_JSON = (b"content-type", b"application/json")
+
+_encode = msgspec.json.Encoder().encode
+
+Headers = Mapping[bytes, bytes]
+"""A request's headers by their names in lower case."""
 
 
-@post("/send", status_code=200)
-async def send_message(
-    request: Request[Any, Any, Any],
-    access: NamedDependency[Access],
-    sender: NamedDependency[Sender],
-    media: NamedDependency[MediaStore],
-    send_limit: NamedDependency[SendLimit],
-    changes: NamedDependency[Changes],
-) -> dict[str, Any]:
-    """Accept a text, or a file in a form."""
-    caller, signature = await _project(request, access)
-    content_type = header_of(request.scope, b"content-type") or ""
-    if not content_type.startswith("multipart/form-data"):
-        pieces = [piece async for piece in body_chunks(request.scope, request.receive, MAX_TEXT_BYTES)]
-        sent = _read(b"".join(pieces), content_type, signature)
-        device = await _admitted(request, access, caller, send_limit)
-        return _queued(request, await _accept(request, sender, caller, device, sent))
+class Parts(Struct, frozen=True):
+    """What sending needs."""
+
+    access: Access
+    sender: Sender
+    media: MediaStore
+    send_limit: SendLimit
+    changes: Changes
+    node_name: str
+
+
+def sending(parts: Parts) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """`POST /send`: accept a text, or a file in a form. A plain ASGI handler, as those of the native API's sends."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":  # type: ignore[typeddict-item]
+            raise Problem("METHOD_NOT_ALLOWED", headers={"Allow": "POST"})
+        headers = dict(scope["headers"])
+        caller, signature = await _project(scope, headers, parts.access)
+        content_type = _text(headers, b"content-type")
+        if content_type.startswith("multipart/form-data"):
+            sent = await _send_form(parts, caller, signature, headers, Request(scope, receive))
+        else:
+            pieces = [piece async for piece in body_chunks(scope, receive, MAX_TEXT_BYTES)]
+            asked = _read(b"".join(pieces), content_type, signature)
+            device = await _admitted(parts, caller, headers)
+            sent = await _accept(parts, caller, device, headers, asked)
+        code = sent.device.code or sent.device.id
+        body = _encode(answers.queued(sent.id, code, parts.node_name, is_repeat=sent.is_repeat))
+        raw = [_JSON, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return handle
+
+
+async def _send_form(
+    parts: Parts, caller: Caller, signature: Signature | None, headers: Headers, request: Request[Any, Any, Any]
+) -> Sent:
     see = signature.add if signature is not None else _unseen
-    async with reading(request, media, caller.tenant.id, file_parts=(MEDIA,), on_bytes=see) as body:
+    async with reading(request, parts.media, caller.tenant.id, file_parts=(MEDIA,), on_bytes=see) as body:
         is_body_signed = _check_form(signature, caller)
-        device = await _admitted(request, access, caller, send_limit)
-        sent = requests.from_form(body.fields, has_file=body.file is not None)
-        accepted = await _accept(request, sender, caller, device, sent, body)
-        if body.file is not None and (sent.type == "text" or accepted.is_repeat):
-            await media.forget(body.file)
-    if not is_body_signed and not accepted.is_repeat:
-        what, target = "message.form_not_signed", accepted.id
-        await changes.tell(caller.tenant.id, what, actor=caller.key, target=target, device=device.id)
-    return _queued(request, accepted)
+        device = await _admitted(parts, caller, headers)
+        asked = requests.from_form(body.fields, has_file=body.file is not None)
+        sent = await _accept(parts, caller, device, headers, asked, body.file)
+        if body.file is not None and (asked.type == "text" or sent.is_repeat):
+            await parts.media.forget(body.file)
+    if not is_body_signed and not sent.is_repeat:
+        what, target = "message.form_not_signed", sent.id
+        await parts.changes.tell(caller.tenant.id, what, actor=caller.key, target=target, device=device.id)
+    return sent
 
 
 @get("/status/{message_id:str}")
@@ -81,7 +111,7 @@ async def show_status(
     devices: NamedDependency[Devices],
 ) -> dict[str, Any]:
     """How far a message has come."""
-    caller, signature = await _project(request, access)
+    caller, signature = await _project(request.scope, dict(request.scope["headers"]), access)
     if signature is not None and not signature.is_over_nothing():
         raise Refused("INVALID_SIGNATURE")
     facts = await messages.facts(caller, message_id)
@@ -92,8 +122,8 @@ async def show_status(
     return told
 
 
-def router() -> Router:
-    handlers = [send_message, show_status]
+def router(parts: Parts) -> Router:
+    handlers = [asgi("/send", copy_scope=False)(sending(parts)), show_status]
     return Router(PREFIX, route_handlers=handlers, exception_handlers={Refused: _refuse}, include_in_schema=False)
 
 
@@ -113,41 +143,38 @@ def _told(refused: Refused, scope: Scope, headers: dict[str, str]) -> Response[d
     return Response(body, status_code=refused.status, headers=headers)
 
 
-async def _project(request: Request[Any, Any, Any], access: Access) -> tuple[Caller, Signature | None]:
+async def _project(scope: Scope, headers: Headers, access: Access) -> tuple[Caller, Signature | None]:
     """Whose key it is, and the signature that its request's body is still to be held against, if it has to have one.
 
     Raises Refused or Problem.
     """
-    api_key = credential(request.scope["headers"], "X-API-KEY")
+    api_key = _text(headers, b"x-api-key")
     caller = await access.caller(api_key, is_signed=True)
-    if not _is_allowed(request.client.host if request.client else "", caller.key.options.networks):
+    networks = caller.key.options.networks
+    if networks and not _is_in(networks, scope["client"][0] if scope["client"] else ""):
         raise Refused("IP_NOT_ALLOWED")
     secret = access.secret(caller.key)
     if secret is None:
         return caller, None
-    timestamp = request.headers.get("X-TIMESTAMP", "").strip()
-    given = request.headers.get("X-SIGNATURE", "").strip()
+    timestamp, given = _text(headers, b"x-timestamp"), _text(headers, b"x-signature")
     if not timestamp or not given:
         raise Refused("MISSING_SIGNATURE_HEADERS")
     if not is_timely(timestamp, time.time()):
         raise Refused("TIMESTAMP_EXPIRED")
-    return caller, Signature(secret, api_key or "", timestamp, given)
+    return caller, Signature(secret, api_key, timestamp, given)
 
 
-def _is_allowed(address: str, networks: Iterable[str]) -> bool:
-    """Whether a key that is bound to `networks` (CIDR), if to any, may be used from an address."""
-    allowed = [ipaddress.ip_network(network, strict=False) for network in networks]
-    if not allowed:
-        return True
+def _is_in(networks: Collection[str], address: str) -> bool:
+    """Whether an address is in one of `networks` (CIDR)."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return any((mapped or ip) in network for network in allowed)
+    return any((mapped or ip) in ipaddress.ip_network(network, strict=False) for network in networks)
 
 
-def _read(raw: bytes, content_type: str, signature: Signature | None) -> Send:
+def _read(raw: bytes, content_type: str, signature: Signature | None) -> requests.Send:
     """The request in a body without a file. Raises Refused."""
     if signature is not None:
         signature.add(raw)
@@ -171,44 +198,46 @@ def _check_form(signature: Signature | None, caller: Caller) -> bool:
     raise Refused("INVALID_SIGNATURE")
 
 
-async def _admitted(request: Request[Any, Any, Any], access: Access, caller: Caller, send_limit: SendLimit) -> Device:
+async def _admitted(parts: Parts, caller: Caller, headers: Headers) -> Device:
     """The device that is to send, when the project may send another message. Raises Refused or Problem."""
-    code = request.headers.get("X-DEVICE-CODE", "").strip()
+    code = _text(headers, b"x-device-code")
     if not code:
         raise Refused("MISSING_DEVICE_CODE")
-    device = access.device(replace(caller, key=replace(caller.key, device=None)), code)
-    if caller.key.device not in (None, device.id):
+    bound_to = caller.key.device
+    of_tenant = caller if bound_to is None else replace(caller, key=replace(caller.key, device=None))
+    device = parts.access.device(of_tenant, code)
+    if bound_to not in (None, device.id):
         raise Refused("DEVICE_NOT_ALLOWED")
-    await send_limit.hit_tenant(caller.tenant, MESSAGES_PER_MINUTE)
+    await parts.send_limit.hit_tenant(caller.tenant, MESSAGES_PER_MINUTE)
     return device
 
 
 async def _accept(
-    request: Request[Any, Any, Any],
-    sender: Sender,
+    parts: Parts,
     caller: Caller,
     device: Device,
-    sent: Send,
-    body: Body | None = None,
+    headers: Headers,
+    asked: requests.Send,
+    file: StoredFile | None = None,
 ) -> Sent:
-    file = body.file if body is not None and sent.type != "text" else None
-    if file is not None and file.document_type not in requests.TYPES:
+    uploaded = file if asked.type != "text" else None
+    if uploaded is not None and uploaded.document_type not in requests.TYPES:
         raise Refused("UNSUPPORTED_MEDIA_TYPE")
     options = caller.key.options
-    return await sender.send(
+    return await parts.sender.send(
         caller,
         device,
-        sent.order(),
-        uploaded=file,
-        request_id=_request_id(request),
+        asked.order(),
+        uploaded=uploaded,
+        request_id=_request_id(headers),
         whatever_body=not options.strict_request_id,
         refuse_offline=options.when_offline == "refuse",
         is_limited=False,
     )
 
 
-def _request_id(request: Request[Any, Any, Any]) -> str | None:
-    given = request.headers.get("X-REQUEST-ID", "")
+def _request_id(headers: Headers) -> str | None:
+    given = _text(headers, b"x-request-id")
     if len(given) > MAX_REQUEST_ID_LENGTH:
         message = f"The X-REQUEST-ID may not be longer than {MAX_REQUEST_ID_LENGTH} characters."
         raise Refused("VALIDATION_ERROR", message, errors={"X-REQUEST-ID": [message]})
@@ -222,13 +251,12 @@ def _code_of(caller: Caller, devices: Devices, device_id: str) -> str:
         return device_id
 
 
-def _queued(request: Request[Any, Any, Any], sent: Sent) -> dict[str, Any]:
-    code = sent.device.code or sent.device.id
-    return answers.queued(sent.id, code, _server_id(request.scope), is_repeat=sent.is_repeat)
-
-
 def _server_id(scope: Scope) -> str:
     return str(scope["litestar_app"].state.node_name)
+
+
+def _text(headers: Headers, name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1").strip()
 
 
 def _unseen(_: bytes) -> None:
