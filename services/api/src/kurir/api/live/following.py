@@ -149,7 +149,9 @@ class LiveEvents:
         except msgspec.DecodeError as error:
             log.error("live.event_unreadable", tenant=wanted.tenant, type=type_, seq=stored.seq, error=str(error))
             return []
-        return [Told(stored.seq, payload.event, payload.body) for payload in payloads]
+        # Who leaves between two of several things is told them again: each but the last resumes before the event.
+        last = len(payloads) - 1
+        return [Told(stored.seq - (at < last), one.event, one.body) for at, one in enumerate(payloads)]
 
     def _context(self, wanted: Wanted, device: str) -> Context:
         name = f"{wanted.tenant}.{device}"
