@@ -20,6 +20,7 @@ NAME = "evolution"
 PUBLIC_URL = "http://127.0.0.1:8080"
 INSTANCE = "CS_HQ_NODE1"
 ANI, BUDI = "6281234567", "6281234568"
+SITE_HOST = "127.0.0.2"  # where files may be fetched from, unlike everything else inside
 NOBODY_THERE = "628125550101"
 
 
@@ -77,7 +78,8 @@ class Evolution:
 
 @pytest.fixture
 async def gateway(nats_server: NatsServer) -> AsyncIterator[Gateway]:
-    async with running_gateway(nats_server.url, default_engine="sandbox", public_url=PUBLIC_URL) as running:
+    settings = {"default_engine": "sandbox", "public_url": PUBLIC_URL, "egress_allow": f"{SITE_HOST}/32"}
+    async with running_gateway(nats_server.url, **settings) as running:
         yield running
 
 

@@ -17,8 +17,17 @@ from kurir.contracts.content import (
     Sticker,
     Text,
 )
-from tests.contract.dialects.evolution.conftest import ANI, INSTANCE, NAME, NOBODY_THERE, Evolution, messages_of
+from tests.contract.dialects.evolution.conftest import (
+    ANI,
+    INSTANCE,
+    NAME,
+    NOBODY_THERE,
+    SITE_HOST,
+    Evolution,
+    messages_of,
+)
 from tests.support.printed_examples import assert_as_printed, example, file_of
+from tests.support.webhook_receiver import Reply, WebhookReceiver
 
 SEND_TEXT = "POST /message/sendText/{instance}"
 SEND_MEDIA = "POST /message/sendMedia/{instance}"
@@ -152,6 +161,16 @@ async def test_files_are_sent_as_base64_and_by_a_form(evolution: Evolution) -> N
 @pytest.mark.shows(NAME, SEND_MEDIA, "media by URL")
 async def test_a_file_is_fetched_from_its_url_and_never_from_inside(evolution: Evolution) -> None:
     await evolution.connected()
+    async with WebhookReceiver(host=SITE_HOST) as site:
+        site.on("/bill%201.pdf", Reply(200, file_of("a.pdf", 800)))
+        body = {"mediatype": "document", "media": site.url("/bill%201.pdf"), "caption": "Your bill"}
+        told = await sent(evolution, "sendMedia", {"number": NUMBER, "mediaMessage": body})
+    document = told["message"]["documentMessage"]
+    assert (document["fileName"], document["mimetype"], document["caption"]) == (
+        "bill 1.pdf",
+        "application/pdf",
+        "Your bill",
+    )
     for url, code in (
         ("http://127.0.0.1:1/a.png", 400),
         ("http://169.254.169.254/a.png", 400),
