@@ -142,7 +142,7 @@ def test_data_holds_several_requests_and_what_stands_beside_it_counts_for_all() 
 def test_what_is_missing_or_wrong_is_named() -> None:
     assert refusal(target="").reason == "target invalid"
     assert refusal(target=" , ").reason == "target invalid"
-    assert refusal(target="rotator#1").reason == "target invalid"
+    assert [target.to for target in the_send(target="Rotator#1,rotator#CS").targets] == ["rotator#1", "rotator#CS"]
     assert refusal(message=None).detail == "message: a message is needed."
     assert refusal(message="x" * 60_001).detail == "message: at most 60000 characters."
     assert refusal(message=["x"]).detail == "message: a text is needed."

@@ -52,20 +52,20 @@ async def test_a_device_tells_of_itself(account: Account) -> None:
 @pytest.mark.shows("fonnte", "POST /get-devices", "answer.devices", "answer.messages", "answer.status", "answer.type")
 async def test_an_account_adds_and_lists_devices(account: Account) -> None:
     key = account.tenant.key
-    form = {"name": "device name", "device": "08123456789", "autoread": "false", "personal": "true"}
+    form = {"name": "device name", "device": "08123456789", "autoread": "true", "personal": "true", "group": "false"}
     added = await account.api.http.post("/add-device", data=form, headers={"Authorization": key})
     body = added.json()
     assert (added.status_code, body) == (
         200,
         {
-            "autoread": "off",
+            "autoread": "on",
             "device": "08123456789",
-            "group": "off",
+            "group": "on",
             "name": "device name",
-            "personal": "off",
+            "personal": "on",
             "status": True,
             "token": body["token"],
-            "ignored": ["personal"],
+            "ignored": ["group"],
         },
     )
     told = (await account.post("/device", headers={"Authorization": body["token"]})).json()
@@ -73,7 +73,7 @@ async def test_an_account_adds_and_lists_devices(account: Account) -> None:
     listed = (await account.post("/get-devices", headers={"Authorization": key})).json()
     assert (listed["connected"], listed["devices"], listed["type"]) == (1, 2, "device")
     assert listed["data"][1] == {
-        "autoread": "off",
+        "autoread": "on",
         "device": "08123456789",
         "expired": "unlimited",
         "name": "device name",
@@ -106,10 +106,11 @@ async def test_a_device_is_changed_and_gets_webhooks(account: Account) -> None:
             "detail": "device updated",
             "name": "New name",
             "device": PHONE,
+            "autoread": "on",
             "webhook": "https://example.com/in",
             "webhookconnect": "",
             "webhookstatus": "https://example.com/status",
-            "ignored": ["autoread", "countryCode"],
+            "ignored": ["countryCode"],
         },
     )
     kept = (await account.tenant.get("/webhooks")).json()
@@ -203,12 +204,26 @@ async def test_what_is_asked_of_a_device(account: Account) -> None:
         assert listed["status"] is True
         assert {"id": made.json()["id"], "name": "Family Group"} in listed["data"]
     assert (await account.post("/rotator")).json() == {"data": [], "detail": "no rotator yet", "status": False}
+    group = (await account.tenant.post("/contact-groups", json={"name": "1"})).json()["id"]
+    numbers = {"628123456701", "628123456702"}
+    for number in numbers:
+        await account.tenant.post("/contacts", json={"name": number, "number": number, "groupId": group})
+    rotators = (await account.post("/rotator")).json()
+    assert rotators == {"data": [{"id": "rotator#1", "name": "1"}], "status": True}
+    targets = ",".join(["rotator#1"] * 40)
+    chosen = await account.post("/send", {"target": targets, "message": "x"})
+    assert set(chosen.json()["target"]) == numbers
+    nobody = await account.post("/send", {"target": "rotator#2", "message": "x"})
+    assert (nobody.status_code, nobody.json()["reason"]) == (400, "target invalid")
     for more in ({"duration": 5}, {"stop": True}):
         typing = await account.post("/typing", {"target": "628123456789", **more})
         assert (typing.status_code, typing.json()["status"]) == (200, True), typing.text
-    await account.post("/send", {"target": "628123456789", "message": "x"})
-    counted = (await account.post("/statistics")).json()
-    assert counted == {"status": True, "days": 7, "data": {"outgoing": 1, "incoming": 0}}
+
+    async def has_counted() -> bool:
+        counted = (await account.post("/statistics")).json()
+        return bool(counted == {"status": True, "days": 7, "data": {"outgoing": 40, "incoming": 0}})
+
+    await until("all that was sent is counted", has_counted)
 
 
 @pytest.mark.shows("fonnte", "POST /send", "fonnte_strict_http")

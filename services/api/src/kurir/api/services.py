@@ -188,6 +188,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     access = Access(authenticator, device_service, settings.anonymous, master_key)
     sender = Sender(device_service, messages, media, outcomes)
     message_numbers = MessageNumbers(bus, life.clock)
+    address_book = AddressBook(life.clock, saved_contacts, contact_groups)
     message_counts = MessageCounts(bus)
     return Services(
         authenticator=authenticator,
@@ -210,14 +211,16 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         groups=Groups(device_service, questions, idempotency),
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),
-        address_book=AddressBook(life.clock, saved_contacts, contact_groups),
+        address_book=address_book,
         access=access,
         sender=sender,
         message_numbers=message_numbers,
         message_counts=message_counts,
         fonnte_status=FonnteStatus(device_service, tenant_service, webhooks, message_counts, quota),
         deletion_codes=DeletionCodes(bus, sender),
-        fonnte_sends=FonnteSends(life.clock, access, device_service, sender, messages, media, message_numbers),
+        fonnte_sends=FonnteSends(
+            life.clock, access, device_service, sender, messages, media, message_numbers, address_book
+        ),
         send_limit=send_limit,
         quota=quota,
         changes=changes,

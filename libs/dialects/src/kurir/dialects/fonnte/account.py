@@ -22,9 +22,6 @@ WEBHOOKS: Final[dict[str, tuple[WebhookKind, str]]] = {
 """The fields that hold a URL, what it is told, and the event type that this is made of."""
 
 NOT_KEPT: Final = (
-    "autoread",
-    "personal",
-    "group",
     "quick",
     "resend",
     "target",
@@ -41,6 +38,7 @@ class NewDevice(Struct, frozen=True):
 
     name: str
     number: str
+    is_autoread: bool
     not_kept: tuple[str, ...]
 
 
@@ -49,6 +47,7 @@ class DeviceChange(Struct, frozen=True):
 
     name: str | None
     number: str | None
+    is_autoread: bool | None
     webhooks: dict[str, str]
     not_kept: tuple[str, ...]
 
@@ -60,7 +59,8 @@ def new_device(fields: Mapping[str, Any]) -> NewDevice:
         raise invalid("name", "2 to 30 characters are needed.")
     if number is None:
         raise invalid("device", "8 to 15 digits are needed.")
-    return NewDevice(name, number, _not_kept(fields))
+    is_autoread = flag(fields, "autoread", False)
+    return NewDevice(name, number, is_autoread, _not_kept(fields, is_autoread))
 
 
 def device_change(fields: Mapping[str, Any]) -> DeviceChange:
@@ -69,7 +69,8 @@ def device_change(fields: Mapping[str, Any]) -> DeviceChange:
     for field, (_, type_) in WEBHOOKS.items():
         if field in fields:
             webhooks[type_] = text(fields, field, 2048) or ""
-    return DeviceChange(_name(fields), _number(fields), webhooks, _not_kept(fields))
+    is_autoread = flag(fields, "autoread", False) if fields.get("autoread") not in (None, "") else None
+    return DeviceChange(_name(fields), _number(fields), is_autoread, webhooks, _not_kept(fields, is_autoread))
 
 
 def is_code_wanted(fields: Mapping[str, Any]) -> bool:
@@ -115,6 +116,14 @@ def _number(fields: Mapping[str, Any]) -> str | None:
     return number
 
 
-def _not_kept(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """The settings in `fields` that ask for something, and have no effect."""
-    return tuple(name for name in NOT_KEPT if str(fields.get(name) or "").strip().lower() not in _SAYS_NOTHING)
+def _not_kept(fields: Mapping[str, Any], is_autoread: bool | None) -> tuple[str, ...]:
+    """The settings in `fields` that ask for something, and have no effect. A device reads all chats, or none."""
+    of_chats = [
+        name for name in ("personal", "group") if is_autoread is not None and _differs(fields, name, is_autoread)
+    ]
+    others = [name for name in NOT_KEPT if str(fields.get(name) or "").strip().lower() not in _SAYS_NOTHING]
+    return (*of_chats, *others)
+
+
+def _differs(fields: Mapping[str, Any], name: str, is_autoread: bool) -> bool:
+    return flag(fields, name, is_autoread) != is_autoread

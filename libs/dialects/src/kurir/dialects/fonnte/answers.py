@@ -40,6 +40,7 @@ class DeviceFacts(Struct, frozen=True, kw_only=True):
     messages: int
     key: str
     quota: int | None
+    is_autoread: bool
 
 
 def sent(numbers: Sequence[int], targets: Sequence[str], request_id: int, *, is_scheduled: bool) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def devices(all_facts: Sequence[DeviceFacts]) -> dict[str, Any]:
         "connected": sum(facts.is_connected for facts in all_facts),
         "data": [
             {
-                "autoread": "off",
+                "autoread": _on_off(facts.is_autoread),
                 "device": facts.number,
                 "expired": UNLIMITED,
                 "name": facts.name,
@@ -91,27 +92,31 @@ def devices(all_facts: Sequence[DeviceFacts]) -> dict[str, Any]:
     }
 
 
-def device_added(name: str, number: str, token: str, not_kept: Sequence[str]) -> dict[str, Any]:
-    """`not_kept` are settings that were asked for and have no effect."""
+def device_added(name: str, number: str, token: str, not_kept: Sequence[str], *, is_autoread: bool) -> dict[str, Any]:
+    """`not_kept` are settings that were asked for and have no effect. Who reads, reads all chats."""
+    reads = _on_off(is_autoread)
     return {
-        "autoread": "off",
+        "autoread": reads,
         "device": number,
-        "group": "off",
+        "group": reads,
         "name": name,
-        "personal": "off",
+        "personal": reads,
         "status": True,
         "token": token,
         **_without(not_kept),
     }
 
 
-def device_changed(name: str, number: str, webhooks: Mapping[str, str], not_kept: Sequence[str]) -> dict[str, Any]:
+def device_changed(
+    name: str, number: str, webhooks: Mapping[str, str], not_kept: Sequence[str], *, is_autoread: bool
+) -> dict[str, Any]:
     """`webhooks` are URLs by the names of their fields."""
     return {
         "status": True,
         "detail": "device updated",
         "name": name,
         "device": number,
+        "autoread": _on_off(is_autoread),
         **webhooks,
         **_without(not_kept),
     }
@@ -130,8 +135,10 @@ def statistics(outgoing: int, incoming: int) -> dict[str, Any]:
     return {"status": True, "days": 7, "data": {"outgoing": outgoing, "incoming": incoming}}
 
 
-def no_rotators() -> dict[str, Any]:
-    return {"data": [], "detail": "no rotator yet", "status": False}
+def rotators(names: Sequence[str]) -> dict[str, Any]:
+    if not names:
+        return {"data": [], "detail": "no rotator yet", "status": False}
+    return {"data": [{"id": f"rotator#{name}", "name": name} for name in names], "status": True}
 
 
 def done(detail: str) -> dict[str, Any]:
@@ -191,6 +198,10 @@ def masked(hint: str) -> str:
 
 def _quota(facts: DeviceFacts) -> str:
     return UNLIMITED if facts.quota is None else str(facts.quota)
+
+
+def _on_off(is_on: bool) -> str:
+    return "on" if is_on else "off"
 
 
 def _without(not_kept: Sequence[str]) -> dict[str, Any]:

@@ -36,8 +36,12 @@ _TRUE = frozenset({"true", "1", "on", "yes"})
 _FALSE = frozenset({"false", "0", "off", "no", ""})
 
 
+ROTATOR: Final = "rotator#"
+
+
 class Target(Struct, frozen=True):
-    """One recipient and what is written to it. `to` is a number as the client wrote it, or a JID."""
+    """One recipient and what is written to it. `to` is a number as the client wrote it, a JID, or ROTATOR and the name
+    of several numbers, of which one is to be chosen."""
 
     to: str
     message: str | None
@@ -143,8 +147,8 @@ def number(text: str, country_code: str | None, field: str = "target") -> str:
     Without a `country_code` a leading zero stays for who knows the tenant's country; with "0" it may not be there.
     """
     plain = text.strip()
-    if plain.lower().startswith("rotator#"):
-        raise Refused(400, "target invalid", f"{field}: there are no rotators here; give numbers or groups.")
+    if plain.lower().startswith(ROTATOR):
+        return ROTATOR + plain[len(ROTATOR) :]
     if country_code is None or "@" in plain or not plain.startswith("0") or plain.startswith("00"):
         return plain
     if country_code == "0":

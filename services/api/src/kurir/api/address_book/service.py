@@ -19,7 +19,7 @@ MAX_GROUPS = 1_000
 
 
 class AddressBook:
-    """Everything here raises Problem FORBIDDEN for a key that is bound to one device, and PublishError."""
+    """What takes a caller raises Problem FORBIDDEN for a key that is bound to one device; what writes, PublishError."""
 
     def __init__(self, clock: Clock, contacts: Registry[AddressBookEntry], groups: Registry[ContactGroup]) -> None:
         self._clock = clock
@@ -48,6 +48,15 @@ class AddressBook:
         if found is None:
             raise Problem("NOT_FOUND", "There is no such contact group.", field=field)
         return found
+
+    def group_names(self, tenant_id: str) -> list[str]:
+        """Of the tenant's groups."""
+        return sorted(group.name for _, group in self._groups.items(tenant_id))
+
+    def numbers_in(self, tenant_id: str, group: str) -> list[str]:
+        """The numbers in a group of this name or id; [] when there is none."""
+        ids_ = {found.id for _, found in self._groups.items(tenant_id) if group in (found.id, found.name)}
+        return [entry.number for _, entry in self._contacts.items(tenant_id) if entry.group in ids_]
 
     def group_of(self, entry: AddressBookEntry) -> ContactGroup | None:
         """None for a contact in no group, or in one that was deleted."""

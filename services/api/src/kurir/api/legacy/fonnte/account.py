@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Request, Router, post
 from litestar.di import NamedDependency
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from kurir.api.auth import Caller
 from kurir.api.devices.schemas import DeviceChange, NewDevice
@@ -62,6 +63,8 @@ async def add_device(
     async with reading(request, media, caller.tenant.id, file_parts=()) as body:
         new = account.new_device(body.fields)
         device = await devices.create(caller, NewDevice(name=new.name, code=new.number))
+        if new.is_autoread:
+            device = await _read(caller, device, True, devices)
         _, token = await tenants.create_key(
             caller.key,
             caller.tenant.id,
@@ -70,7 +73,7 @@ async def add_device(
             dialect="fonnte",
             options=caller.key.options,
         )
-        return answers.device_added(device.name, new.number, token, new.not_kept)
+        return answers.device_added(device.name, new.number, token, new.not_kept, is_autoread=new.is_autoread)
 
 
 @post("/update-device", status_code=200)
@@ -89,12 +92,15 @@ async def update_device(
         if change.name or change.number:
             wanted = DeviceChange(name=change.name or UNSET, code=change.number or UNSET)
             device = await devices.change(caller, device.id, wanted)
+        if change.is_autoread is not None:
+            device = await _read(caller, device, change.is_autoread, devices)
         kept = {}
         for field, (_, type_) in account.WEBHOOKS.items():
             if type_ in change.webhooks:
                 await _set_webhook(caller, device, type_, change.webhooks[type_], webhooks)
             kept[field] = next((one.url for one in webhooks.all(caller) if _is_of(one, device, type_)), "")
-        return answers.device_changed(device.name, fonnte_status.number(device), kept, change.not_kept)
+        number, reads = fonnte_status.number(device), device.settings.read_messages
+        return answers.device_changed(device.name, number, kept, change.not_kept, is_autoread=reads)
 
 
 @post("/delete-device", status_code=200)
@@ -158,6 +164,11 @@ async def show_qr(
         if session.pairing_code is not None:
             return answers.pairing_code(session.pairing_code)
         return answers.qr(await asyncio.to_thread(qr_data_url, session.qr or ""))
+
+
+async def _read(caller: Caller, device: Device, is_autoread: bool, devices: Devices) -> Device:
+    """Have a device mark what it receives as read, or not. Raises Problem."""
+    return await devices.set_settings(caller, device.id, lambda known: replace(known, read_messages=is_autoread))
 
 
 async def _pairing(caller: Caller, device: Device, phone: str | None, devices: Devices, feed: DeviceFeed) -> Session:

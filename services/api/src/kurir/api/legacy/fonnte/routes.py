@@ -5,6 +5,7 @@ from typing import Any
 from litestar import Request, Router, post, route
 from litestar.di import NamedDependency
 
+from kurir.api.address_book.service import AddressBook
 from kurir.api.auth import Caller
 from kurir.api.chats.service import Chats
 from kurir.api.contacts.service import Contacts
@@ -145,9 +146,12 @@ async def list_groups(
 
 
 @post("/rotator", status_code=200)
-async def list_rotators(request: Request[Any, Any, Any], access: NamedDependency[Access]) -> dict[str, Any]:
-    await caller_of(request, access)
-    return answers.no_rotators()
+async def list_rotators(
+    request: Request[Any, Any, Any], access: NamedDependency[Access], address_book: NamedDependency[AddressBook]
+) -> dict[str, Any]:
+    """The groups of the address book: a message to one goes to one of its contacts, by chance."""
+    caller = await caller_of(request, access)
+    return answers.rotators(address_book.group_names(caller.tenant.id))
 
 
 @post("/typing", status_code=200)

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kurir.api.address_book.service import AddressBook
 from kurir.api.auth import Caller
 from kurir.api.devices.service import Devices
 from kurir.api.legacy.access import Access
@@ -22,9 +23,9 @@ from kurir.api.messages.service import Messages
 from kurir.api.people import chat_in
 from kurir.api.problems import Problem, problem_of
 from kurir.contracts.content import MessageKey, Quote, Text
-from kurir.contracts.records import Device
+from kurir.contracts.records import Device, Tenant
 from kurir.dialects.fonnte import answers, errors, numbers, requests
-from kurir.dialects.fonnte.requests import Send
+from kurir.dialects.fonnte.requests import Send, Target
 from kurir.dialects.orders import Order
 from kurir.runtime.clock import Clock
 
@@ -51,6 +52,7 @@ class FonnteSends:
         messages: Messages,
         media: MediaStore,
         message_numbers: MessageNumbers,
+        address_book: AddressBook,
     ) -> None:
         self._clock = clock
         self._access = access
@@ -59,6 +61,7 @@ class FonnteSends:
         self._messages = messages
         self._media = media
         self._numbers = message_numbers
+        self._address_book = address_book
         self._chance = Random()
 
     async def request_id(self) -> int:
@@ -116,6 +119,7 @@ class FonnteSends:
         file = uploaded if send.has_file else None
         if file is not None and file.info.size > requests.MAX_FILE_BYTES:
             raise Problem("MEDIA_TOO_LARGE", "The file is larger than 4 MB.", field="file")
+        send = replace(send, targets=tuple([self._chosen(tenant, target) for target in send.targets]))
         for target in send.targets:
             chat_in(target.to, tenant.country, "to")
         quote = await self._quote(callers[0], send.inbox_number) if send.inbox_number is not None else None
@@ -131,6 +135,16 @@ class FonnteSends:
                 is_refused = caller.key.options.when_offline != "queue"
             ready.append(_Ready(caller, self._access.device(caller), replace(order, quote=quote), file, is_refused))
         return ready
+
+    def _chosen(self, tenant: Tenant, target: Target) -> Target:
+        """Of a rotator, which is a contact group, one of its numbers by chance. Raises Refused."""
+        if not target.to.startswith(requests.ROTATOR):
+            return target
+        name = target.to.removeprefix(requests.ROTATOR)
+        numbers_ = self._address_book.numbers_in(tenant.id, name)
+        if not numbers_:
+            raise errors.Refused(400, "target invalid", f"target: there is no contact group {name!r} with contacts.")
+        return replace(target, to=self._chance.choice(numbers_))
 
     async def _accept(self, ready: list[_Ready], idempotency_key: str | None) -> tuple[list[Sent], Problem | None]:
         """What was accepted, and what the next one failed by. Raises as `send`."""

@@ -73,6 +73,7 @@ class FonnteStatus:
                 messages=sent[device.id],
                 key=keys.get(device.id, key),
                 quota=left,
+                is_autoread=device.settings.read_messages,
             )
             for device in devices
         ]
