@@ -1,6 +1,7 @@
 """The contract between services, and with everyone who subscribes."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any, get_args
@@ -71,6 +72,21 @@ def test_ids_of_one_process_grow_strictly_and_tell_their_time() -> None:
     assert made == sorted(set(made))
     assert abs((ids.created_at_ms(made[-1]) or 0) - time.time() * 1000) < 10_000
     assert ids.created_at_ms("cmosh123abc") is None
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    ids.uuid7()  # so that there is something that both could go on with
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, ids.uuid7().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 100).decode()
+    os.close(reading)
+    os.close(writing)
+    assert len(theirs) == 36
+    assert theirs[19:] != ids.uuid7()[19:], "the random part differs"
 
 
 def test_short_ids_are_subject_tokens_and_differ() -> None:

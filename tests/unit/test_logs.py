@@ -186,6 +186,29 @@ def test_repeated_words_are_bounded_and_what_was_left_out_is_counted() -> None:
     assert passed("a") == {"event": "a"}
 
 
+def test_a_line_that_would_be_left_out_can_be_asked_about_first_and_is_counted() -> None:
+    now = 0.0
+    throttle = Throttle(limit=2, window_s=10, monotonic=lambda: now)
+
+    def told(words: str) -> dict[str, Any] | None:
+        return None if throttle.is_full("info", words) else dict(throttle(None, "info", {"event": words}))
+
+    assert [told("a") is not None for _ in range(5)] == [True, True, False, False, False]
+    assert told("b") == {"event": "b"}
+    now = 10.0
+    assert told("a") == {"event": "a", "suppressed": 3}
+
+
+def test_what_is_left_out_is_known_once_logging_is_configured() -> None:
+    stream = configured()
+    lines = 0
+    while not logs.is_left_out("info", "told.often"):
+        logs.get("kurir.test").info("told.often")
+        lines += 1
+    assert lines == len(stream.getvalue().splitlines()) == logs.LINES_PER_WINDOW
+    assert not logs.is_left_out("warning", "told.often")
+
+
 def test_a_flood_from_a_library_is_bounded_by_its_words_not_by_their_values(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
