@@ -40,7 +40,7 @@ class Access:
         self._devices = devices
         self._anonymous = anonymous
         self._master_key = master_key
-        self._opened: dict[str, str] = {}  # secrets of keys in use, by their sealed form
+        self._opened: dict[tuple[str, str], str] = {}  # secrets in use, by the key's id and their sealed form
 
     async def caller(self, key: str | None, *, is_signed: bool = False) -> Caller:
         """The tenant of a key. `is_signed`: the caller of this method checks the request's signature itself.
@@ -54,12 +54,12 @@ class Access:
         """What a key's requests are signed with; None for a key whose requests need no signature. Raises SealBroken."""
         if key.sealed_secret is None:
             return None
-        secret = self._opened.get(key.sealed_secret)
+        secret = self._opened.get((key.id, key.sealed_secret))
         if secret is None:
             secret = self._master_key.open(key.sealed_secret, key_secret_context(key.id))
             if len(self._opened) >= MAX_OPENED:
                 self._opened.clear()
-            self._opened[key.sealed_secret] = secret
+            self._opened[key.id, key.sealed_secret] = secret
         return secret
 
     def anonymous(self) -> Caller | None:
