@@ -1,6 +1,7 @@
 """What clients of Fonnte's API may send, and what it becomes."""
 
 import contextlib
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from kurir.contracts import ids
 from kurir.contracts.content import Location, Poll, Text
-from kurir.dialects.fonnte import numbers, requests
+from kurir.dialects.fonnte import account, numbers, requests
 from kurir.dialects.fonnte.errors import WRONG_MEDIA_TYPE, Refused
 from kurir.dialects.fonnte.requests import Send, sends_of
 from kurir.dialects.orders import Order
@@ -176,19 +177,25 @@ def test_the_dashboards_own_requests() -> None:
         assert (caught.value.status, caught.value.reason) == (400, reason)
 
 
-NAMES = [
-    "target",
-    "to",
-    "message",
-    "url",
-    "filename",
-    "schedule",
-    "delay",
-    "countryCode",
-    "location",
-    "typing",
-    "duration",
-] + ["choices", "select", "pollname", "followup", "inboxid", "connectOnly", "data", "sequence", "preview", "type"]
+FIELDS = st.sampled_from(
+    [
+        *("target", "to", "message", "url", "filename", "schedule", "delay", "countryCode", "location", "typing"),
+        *("duration", "choices", "select", "pollname", "followup", "inboxid", "connectOnly", "data", "sequence"),
+        *(
+            "preview",
+            "type",
+            "name",
+            "device",
+            "otp",
+            "id",
+            "webhook",
+            "autoread",
+            "personal",
+            "byschedule",
+            "whatsapp",
+        ),
+    ]
+)
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)
 _json = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
@@ -196,12 +203,16 @@ _json = st.recursive(
 _hints = st.sampled_from(["0812|a|b,62@g.us", "5-10", "62", "1.5,2", "a,b", "true", "[{}]", '[{"target":"1"}]', "1e9"])
 
 
-@given(st.dictionaries(st.sampled_from(NAMES), _json | _hints, max_size=8), st.booleans())
+@given(st.dictionaries(FIELDS, _json | _hints, max_size=8), st.booleans())
 def test_any_fields_give_a_request_or_a_refusal(fields: dict[str, Any], has_file: bool) -> None:
     with contextlib.suppress(Refused):
         for send in sends_of(fields, now=NOW, has_file=has_file):
             send.orders(NOW, Random(1), "image" if send.url or has_file else None)
-    for parse in (requests.to_and_message, requests.to_and_media, requests.numbers_of):
+    parsers: list[Callable[[dict[str, Any]], object]] = [
+        *(requests.to_and_message, requests.to_and_media, requests.numbers_of, requests.delay_of),
+        *(account.new_device, account.device_change, account.is_code_wanted, account.otp_of, account.message_of),
+    ]
+    for parse in parsers:
         with contextlib.suppress(Refused):
             parse(fields)
 

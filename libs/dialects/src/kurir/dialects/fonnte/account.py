@@ -118,12 +118,10 @@ def _number(fields: Mapping[str, Any]) -> str | None:
 
 def _not_kept(fields: Mapping[str, Any], is_autoread: bool | None) -> tuple[str, ...]:
     """The settings in `fields` that ask for something, and have no effect. A device reads all chats, or none."""
-    of_chats = [
-        name for name in ("personal", "group") if is_autoread is not None and _differs(fields, name, is_autoread)
-    ]
+    of_chats = [name for name in ("personal", "group") if _differs(fields, name, is_autoread)]
     others = [name for name in NOT_KEPT if str(fields.get(name) or "").strip().lower() not in _SAYS_NOTHING]
     return (*of_chats, *others)
 
 
-def _differs(fields: Mapping[str, Any], name: str, is_autoread: bool) -> bool:
-    return flag(fields, name, is_autoread) != is_autoread
+def _differs(fields: Mapping[str, Any], name: str, is_autoread: bool | None) -> bool:
+    return is_autoread is not None and flag(fields, name, is_autoread) != is_autoread
