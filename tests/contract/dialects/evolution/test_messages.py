@@ -288,3 +288,18 @@ async def test_an_urlencoded_body_is_taken_too(evolution: Evolution) -> None:
     await evolution.connected()
     answer = await evolution.request("POST", f"/message/sendText/{INSTANCE}", data={"number": NUMBER, "text": "hi"})
     assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.shows(NAME, SEND_MEDIA, "large files", "error 413")
+async def test_files_may_be_as_large_as_their_kind_and_no_larger(evolution: Evolution) -> None:
+    await evolution.connected()
+    path = f"/message/sendMedia/{INSTANCE}"
+    body = {"number": NUMBER, "mediatype": "image", "media": b64("a.png", 3_000_000)}
+    assert (await evolution.post(path, body)).status_code == 201
+    form = {"number": NUMBER, "mediatype": "document", "fileName": "a.pdf"}
+    uploaded = await evolution.request("POST", path, data=form, files={"file": ("a.pdf", file_of("a.pdf", 3_000_000))})
+    assert uploaded.status_code == 201, uploaded.text
+    large = await evolution.post(path, {**body, "media": b64("a.png", 17_000_000)})
+    assert large.status_code == 413
+    text = await evolution.post(f"/message/sendText/{INSTANCE}", {"number": NUMBER, "text": "x" * 2_000_000})
+    assert text.status_code == 413
