@@ -89,5 +89,6 @@ class Programs:
             process.kill()
             raise
         said = output.decode()
+        print(said)  # shown when a test fails, or with -rP
         assert process.returncode == 0, f"{command}: {said}\n{errors.decode()}"
         return said

@@ -22,6 +22,7 @@ async def tenant(live: Live) -> Tenant:
     return await live.bare_tenant("evolution")
 
 
+@pytest.mark.shows(NAME, "webhook send.message.status", "sent")
 async def test_the_commands_make_an_instance_and_send_with_its_key(live: Live, tenant: Tenant, tmp_path: Path) -> None:
     async with WebSite() as site, WebhookReceiver() as receiver:
         site.page("/report.pdf", file_of("a.pdf", 600), "application/pdf")
