@@ -77,6 +77,8 @@ async def a_connected_device(tenant: Client, name: str = "CS") -> str:
     return device
 
 
+@pytest.mark.shows("fonnte", "dashboard: Devices Management", "Device / Profile", "Status", "Action")
+@pytest.mark.shows("fonnte", "dashboard: Send Test Message", "message")
 async def test_a_device_is_made_paired_and_sends_and_its_message_is_followed_to_the_webhook(
     scene: Scene, shard: LocalShard
 ) -> None:
@@ -197,6 +199,7 @@ async def test_signing_out_forgets_the_key_and_what_was_shown(scene: Scene) -> N
     assert "Secret project" not in await page.evaluate("document.documentElement.outerHTML")
 
 
+@pytest.mark.shows("fonnte", "dashboard: Devices Management", "Webhook URL")
 async def test_a_webhook_is_made_watched_and_sent_to_again(scene: Scene) -> None:
     tenant = await scene.api.tenant()
     device = await tenant.device()
@@ -433,6 +436,7 @@ async def test_an_operator_makes_tenants_and_keys_and_switches_tenants_off(scene
     assert (await tenant.get("/devices")).status_code == 401
 
 
+@pytest.mark.shows("fonnte", "dashboard: Devices Management", "Security Token")
 async def test_an_account_manages_its_keys(scene: Scene) -> None:
     tenant = await scene.api.tenant()
     await tenant.device(name="Till 3")
@@ -460,6 +464,8 @@ async def test_an_account_manages_its_keys(scene: Scene) -> None:
     assert (await tenant.get("/devices")).status_code == 401
 
 
+@pytest.mark.shows("fonnte", "dashboard: Contact Management", "Name", "Number", "Group", "Action")
+@pytest.mark.shows("fonnte", "dashboard: Group Management", "Name", "Action")
 async def test_an_account_keeps_its_contacts(scene: Scene) -> None:
     tenant = await scene.api.tenant()
     page = await scene.page(tenant, "contacts")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from kurir.contracts import ids
-from kurir.contracts.commands import SendMessage
+from kurir.contracts.events import MessageQueued
 from kurir.contracts.records import ApiKey, DialectOptions
 from kurir.runtime import secrets
 from kurir.runtime.registry import Registry
@@ -40,8 +40,9 @@ class Account:
         headers = {"Authorization": self.token, **options.pop("headers", {})}
         return await self.api.http.post(path, headers=headers, **options)
 
-    async def sends(self) -> list[SendMessage]:
-        return [command for command in await self.api.commands() if isinstance(command, SendMessage)]
+    async def accepted(self) -> list[MessageQueued]:
+        """The messages that were accepted, each told once; a scheduled one again when its time comes."""
+        return [fact for _, fact in await self.api.events() if isinstance(fact, MessageQueued)]
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from kurir.contracts import commands
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.content import Document, Image, Location, Poll, Text
 from kurir.contracts.events import MessageQueued, MessageStatusChanged, MessageUpserted
+from kurir.contracts.records import DialectOptions
 from kurir.contracts.streams import LATER
 from kurir.dialects.fonnte import numbers
-from tests.contract.dialects.fonnte.conftest import Account, device_key
+from tests.contract.dialects.fonnte.conftest import Account, device_key, key_with
 from tests.support.conditions import until
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000") + b"\0" * 40
@@ -135,10 +136,27 @@ async def test_an_offline_device_refuses_or_queues(idle: Account) -> None:
     fields = {"target": "628123456789", "message": "Halo!"}
     refused = await idle.post("/send", fields)
     assert (refused.status_code, refused.json()["reason"]) == (503, "request invalid on disconnected device")
-    assert await idle.sends() == []
+    assert await idle.accepted() == []
     queued = await idle.post("/send", {**fields, "connectOnly": False})
     assert (queued.status_code, queued.json()["process"]) == (200, "pending")
-    assert len(await idle.sends()) == 1
+    assert len(await idle.accepted()) == 1
+    patient = {"Authorization": await key_with(idle, DialectOptions(when_offline="queue"))}
+    assert (await idle.post("/send", fields, headers=patient)).status_code == 200
+    assert (await idle.post("/send", {**fields, "connectOnly": True}, headers=patient)).status_code == 503
+    to = {"to": "628123456789", "message": "Halo!"}
+    assert (await idle.post("/api/send-media", {**to, "url": "x", "type": "gif"}, headers=patient)).status_code == 400
+    assert len(await idle.accepted()) == 2
+
+
+async def test_a_repeat_under_an_idempotency_key_is_the_same_message(idle: Account) -> None:
+    fields = {"target": "628123456789", "message": "Halo!", "connectOnly": False}
+    key = {"Idempotency-Key": "once"}
+    first, second = [(await idle.post("/send", fields, headers=key)).json() for _ in range(2)]
+    assert first["id"] == second["id"]
+    assert first["requestid"] != second["requestid"]
+    assert len(await idle.accepted()) == 1
+    other = await idle.post("/send", {**fields, "message": "Other"}, headers=key)
+    assert (other.status_code, other.json()["status"]) == (409, False)
 
 
 @pytest.mark.shows("fonnte", "POST /send", "inboxid")

@@ -90,7 +90,7 @@ async def test_messages_are_sent_and_answered_as_printed(printed: Account, monke
 async def test_a_device_that_is_not_connected_is_told_as_printed(printed: Account) -> None:
     for name in ("send_message_offline", "wa_groups_offline"):
         await replayed(printed, name)
-    assert await printed.sends() == [], "nothing waits until it is connected"
+    assert await printed.accepted() == [], "nothing waits until it is connected"
 
 
 @pytest.mark.shows(NAME, "GET /api/devices/:deviceId/wa-groups", "deviceId", "answer.groups.id", "answer.groups.name")
