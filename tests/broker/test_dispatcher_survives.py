@@ -214,3 +214,22 @@ async def test_of_two_dispatchers_one_takes_over_what_the_other_leaves_in_a_lane
         assert await leaving.terminate() == 0
         await until("every event has arrived", lambda: said <= arrivals(receiver).keys(), within_s=60)
         await stage.nothing_waits(within_s=60)
+
+
+async def test_acknowledged_deliveries_that_a_killed_server_brought_back_are_cleared_away(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    """They stand below the floor of their consumer, which nobody can be given again."""
+    endpoint = await stage.endpoint(receiver.url("/hook"))
+    partition = partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS)
+    subject = subjects.delivery(partition, endpoint.id)
+    for _ in range(300):
+        last = await stage.bus.publish(subject, b"{}")
+    await stage.bus.js.reset_consumer(streams.DELIVERIES.name, streams.delivery_consumer(partition), seq=last.seq + 1)
+    async with stage.dispatcher():
+        await stage.nothing_waits()
+        event = await stage.say(a_message())
+        await receiver.wait_for(1)
+        await stage.nothing_waits()
+    assert [request.header("webhook-id") for request in receiver.received] == [event.id]
+    assert await stage.dead() == []

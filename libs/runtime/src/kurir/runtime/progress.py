@@ -32,6 +32,15 @@ async def settled_seq(bus: Bus, stream: str, consumer: str) -> int | None:
     return info.ack_floor.stream_seq if info.ack_floor is not None else 0
 
 
+async def acknowledged_seq(bus: Bus, stream: str, consumer: str) -> int:
+    """The sequence up to which the consumer has acknowledged everything it was to have, whatever waits behind it.
+
+    Raises BrokerUnavailable, also when there is no such consumer.
+    """
+    info = await _info(bus, stream, consumer)
+    return info.ack_floor.stream_seq if info.ack_floor is not None else 0
+
+
 async def taken_seq(bus: Bus, stream: str, consumer: str) -> int:
     """The sequence up to which the consumer has handed out everything, settled or not; 0 when nothing.
 

@@ -26,6 +26,7 @@ from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import FanOut
 from kurir.webhook_dispatcher.files import Files
 from kurir.webhook_dispatcher.in_order import InOrder
+from kurir.webhook_dispatcher.leftovers import Leftovers
 from kurir.webhook_dispatcher.measures import Measures
 from kurir.webhook_dispatcher.payloads import Payloads
 from kurir.webhook_dispatcher.places import Places
@@ -151,6 +152,7 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     life.metrics.gauge_from("kurir_webhook_replays", "Replays that are carried out here", lambda: replays.running)
 
     await life.start("backlog", Backlog(bus, life.clock, measures))
+    await life.start("leftovers", Leftovers(bus))
 
     fanout = FanOut(
         bus,
