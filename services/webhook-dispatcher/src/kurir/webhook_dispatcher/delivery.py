@@ -267,20 +267,11 @@ class Delivering:
             result = "dead" if wait_s is None else "retry"
             next_at = None if wait_s is None else self._clock.now() + timedelta(seconds=wait_s)
         detail, response = (None, answer.body) if isinstance(answer, Answer) else (answer.detail, b"")
-        return DeliveryAttempt(
-            id=ids.uuid7(),
-            delivery=delivery.id,
-            generation=delivery.generation,
-            attempt=delivery.attempt,
-            tenant=delivery.tenant,
-            device=delivery.device,
-            endpoint=delivery.endpoint,
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            message_id=delivery.message_id,
-            at=at,
-            url=url,
-            outcome=result,
+        return _fact(
+            delivery,
+            at,
+            url,
+            result,
             milliseconds=round(answer.milliseconds, 3),
             status=answer.status,
             error=verdict.error,
@@ -289,8 +280,6 @@ class Delivering:
             response=response.decode(errors="replace"),
             request_headers=request.shown(sent),
             next_at=next_at,
-            is_replay=delivery.is_replay,
-            is_test=delivery.is_test,
         )
 
     def _is_off(self, endpoint: Endpoint) -> bool:
@@ -300,25 +289,7 @@ class Delivering:
         """The endpoint was deleted, turned off or disabled after the event: nothing is sent, and that is recorded."""
         self._circuits.succeeded(delivery.endpoint)
         url, error = ("", "endpoint_gone") if endpoint is None else (endpoint.url, "endpoint_off")
-        return DeliveryAttempt(
-            id=ids.uuid7(),
-            delivery=delivery.id,
-            generation=delivery.generation,
-            attempt=delivery.attempt,
-            tenant=delivery.tenant,
-            device=delivery.device,
-            endpoint=delivery.endpoint,
-            event_id=delivery.event_id,
-            event_type=delivery.event_type,
-            message_id=delivery.message_id,
-            at=self._clock.now(),
-            url=url,
-            outcome="canceled",
-            milliseconds=0.0,
-            error=error,
-            is_replay=delivery.is_replay,
-            is_test=delivery.is_test,
-        )
+        return _fact(delivery, self._clock.now(), url, "canceled", error=error)
 
     async def follow_up(
         self,
@@ -381,6 +352,48 @@ class Delivering:
 def following(delivery: Delivery) -> Delivery:
     """The next attempt."""
     return msgspec.structs.replace(delivery, attempt=delivery.attempt + 1)
+
+
+def _fact(
+    delivery: Delivery,
+    at: datetime,
+    url: str,
+    result: DeliveryOutcome,
+    *,
+    milliseconds: float = 0.0,
+    status: int | None = None,
+    error: str | None = None,
+    detail: str | None = None,
+    address: str | None = None,
+    response: str = "",
+    request_headers: dict[str, str] | None = None,
+    next_at: datetime | None = None,
+) -> DeliveryAttempt:
+    return DeliveryAttempt(
+        id=ids.uuid7(),
+        delivery=delivery.id,
+        generation=delivery.generation,
+        attempt=delivery.attempt,
+        tenant=delivery.tenant,
+        device=delivery.device,
+        endpoint=delivery.endpoint,
+        event_id=delivery.event_id,
+        event_type=delivery.event_type,
+        message_id=delivery.message_id,
+        at=at,
+        url=url,
+        outcome=result,
+        milliseconds=milliseconds,
+        status=status,
+        error=error,
+        detail=detail,
+        address=address,
+        response=response,
+        request_headers=request_headers or {},
+        next_at=next_at,
+        is_replay=delivery.is_replay,
+        is_test=delivery.is_test,
+    )
 
 
 def _tell(attempt: DeliveryAttempt) -> None:
