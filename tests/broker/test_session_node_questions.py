@@ -82,6 +82,7 @@ async def test_questions_of_every_kind_are_answered(gateway: Gateway, shard: Loc
         queries.SetSubject(**facts, group=group.jid, subject="Office 2"),
         queries.SetDescription(**facts, group=group.jid, description="Us"),
         queries.SetGroupRights(**facts, group=group.jid, is_announce=True),
+        queries.SetDisappearing(**facts, group=group.jid, seconds=86_400),
         queries.JoinGroup(**facts, code="AbCdEfGhIj"),
         queries.ListContacts(**facts),
         queries.CheckNumbers(**facts, phones=("6281234567",)),

@@ -175,6 +175,14 @@ async def test_a_change_of_a_group_is_told_with_its_author(
     assert {name: getattr(seen, name) for name in fields if getattr(seen, name) is not None} == told
 
 
+@pytest.mark.parametrize("seconds", [86_400, 7_776_000, 0])
+async def test_after_what_time_messages_disappear_reaches_the_others(ayu: Person, budi: Person, seconds: int) -> None:
+    group = (await ayu.session.create_group("Choir", (budi.jid,))).jid
+    await ayu.session.set_disappearing(group, seconds)
+    seen = await until_seen(budi, GroupChanged, lambda seen: seen.chat.jid == group)
+    assert seen.ephemeral_s == seconds
+
+
 async def test_a_new_invitation_link_is_told(whatsapp: EmulatorClient, ayu: Person, wira: str) -> None:
     group = await whatsapp.create_group("Choir", WIRA, [ayu.phone])
     changed = await whatsapp.change_group(group, WIRA, renew_link=True)

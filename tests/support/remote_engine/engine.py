@@ -301,6 +301,9 @@ class RemoteSession:
     async def set_group_rights(self, jid: str, is_announce: bool | None, is_locked: bool | None) -> None:
         await self._call(None, "set_group_rights", jid, is_announce, is_locked)
 
+    async def set_disappearing(self, jid: str, seconds: int) -> None:
+        await self._call(None, "set_disappearing", jid, seconds)
+
     async def leave_group(self, jid: str) -> None:
         await self._call(None, "leave_group", jid)
 

@@ -104,7 +104,7 @@ class Groups:
             switch, is_on = _SWITCHES[change.tag]
             (group.switches.add if is_on else group.switches.discard)(switch)
             self._tell(group, author, Stanza(change.tag, {"v_id": self._post.new_id()}), by)
-        elif change.tag == "ephemeral":
+        elif change.tag in ("ephemeral", "not_ephemeral"):
             lasting = Stanza("not_ephemeral") if change.get("expiration") in (None, "0") else change
             self._tell(group, author, lasting, by)
         else:

@@ -86,7 +86,7 @@ async def test_a_group_is_made_changed_and_left(evolution: Evolution) -> None:
 @pytest.mark.shows(NAME, "POST /group/sendInvite/{instance}", "groupJid", "description", "numbers")
 @pytest.mark.shows(NAME, "GET /group/acceptInviteCode/{instance}", "inviteCode")
 @pytest.mark.shows(NAME, "PUT /group/updateSetting/{instance}", "groupJid", "action")
-@pytest.mark.shows(NAME, "PUT /group/toggleEphemeral/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /group/toggleEphemeral/{instance}", "groupJid", "expiration")
 @pytest.mark.shows(NAME, "PUT /group/updateGroupPicture/{instance}", "error 501")
 async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution) -> None:
     await evolution.connected()
@@ -108,12 +108,13 @@ async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution
     )
     assert joined.status_code == 200, joined.text
     assert joined.json()["accepted"] is True
-    for path, body in (
-        ("toggleEphemeral", {"expiration": 86400}),
-        ("updateGroupPicture", {"image": "https://example.com/a.png"}),
-    ):
-        refused = await evolution.put(f"/group/{path}/{INSTANCE}", body, **of_group)
-        assert refused.status_code == 501, refused.text
+    picture = {"image": "https://example.com/a.png"}
+    refused = await evolution.put(f"/group/updateGroupPicture/{INSTANCE}", picture, **of_group)
+    assert refused.status_code == 501, refused.text
+    lasting = await evolution.put(f"/group/toggleEphemeral/{INSTANCE}", {"expiration": 86400}, **of_group)
+    assert (lasting.status_code, lasting.json()) == (201, {"success": True})
+    wrong = await evolution.put(f"/group/toggleEphemeral/{INSTANCE}", {"expiration": 60}, **of_group)
+    assert "expiration is not one of enum values" in messages_of(wrong)[0][0]
     for action, announce, locked in (("announcement", True, False), ("locked", True, True), ("unlocked", True, False)):
         changed = await evolution.put(f"/group/updateSetting/{INSTANCE}", {"action": action}, **of_group)
         assert (changed.status_code, changed.json()) == (201, {"updateSetting": action})

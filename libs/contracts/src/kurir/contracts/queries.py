@@ -152,6 +152,13 @@ class SetGroupRights(Question[Done], frozen=True, kw_only=True):
     is_locked: bool | None = None
 
 
+class SetDisappearing(Question[Done], frozen=True, kw_only=True):
+    """After how many seconds a group's new messages disappear; 0: they stay."""
+
+    group: str
+    seconds: Annotated[int, Meta(ge=0, le=365 * 24 * 3600)]
+
+
 class LeaveGroup(Question[Done], frozen=True, kw_only=True):
     group: str
 
@@ -229,6 +236,7 @@ _ALL = (
     Method("groups.subject", SetSubject, Done, True, "Rename a group."),
     Method("groups.description", SetDescription, Done, True, "Describe a group."),
     Method("groups.rights", SetGroupRights, Done, True, "Say what only admins of a group may do."),
+    Method("groups.disappearing", SetDisappearing, Done, True, "Let a group's messages disappear, or stay."),
     Method("groups.leave", LeaveGroup, Done, True, "Leave a group."),
     Method("groups.join", JoinGroup, Joined, True, "Join a group by an invitation link's code."),
     Method("contacts.list", ListContacts, ContactPage, False, "Who is in the account's address book or has written."),

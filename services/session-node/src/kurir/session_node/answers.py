@@ -52,6 +52,7 @@ class Answers:
             "groups.subject": Row("groups", _set_subject),
             "groups.description": Row("groups", _set_description),
             "groups.rights": Row("groups", _set_group_rights),
+            "groups.disappearing": Row("groups", _set_disappearing),
             "groups.leave": Row("groups", _leave_group),
             "groups.join": Row("groups", _join_group),
             "contacts.list": Row("contacts", _list_contacts),
@@ -160,6 +161,11 @@ async def _set_description(session: HandlesGroups, asked: queries.SetDescription
 
 async def _set_group_rights(session: HandlesGroups, asked: queries.SetGroupRights) -> Done:
     await session.set_group_rights(asked.group, asked.is_announce, asked.is_locked)
+    return Done()
+
+
+async def _set_disappearing(session: HandlesGroups, asked: queries.SetDisappearing) -> Done:
+    await session.set_disappearing(asked.group, asked.seconds)
     return Done()
 
 

@@ -11,6 +11,7 @@ from kurir.dialects.evolution.chat_requests import GroupSetting
 INVITE_URL = "https://chat.whatsapp.com/"
 _ADMIN = {"member": None, "admin": "admin", "owner": "superadmin"}
 DONE = {"update": "success"}
+EPHEMERAL_SET = {"success": True}
 
 
 def group(found: Group, *, picture: str | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 from kurir.api.auth import Caller
 from kurir.api.groups.schemas import (
     ChangeMembers,
+    Disappearing,
     GroupId,
     GroupPageView,
     GroupRights,
@@ -147,6 +148,18 @@ async def set_group_rights(
     await groups.set_rights(caller, device_id, group_id, data)
 
 
+@put("/{group_id:str}/disappearing", status_code=204)
+async def set_disappearing(
+    device_id: FromPath[str],
+    group_id: FromPath[str],
+    data: JSONBody[Disappearing],
+    caller: NamedDependency[Caller],
+    groups: NamedDependency[Groups],
+) -> None:
+    """Let a group's new messages disappear after a time, or stay. For admins."""
+    await groups.set_disappearing(caller, device_id, group_id, data.seconds)
+
+
 routes = (
     list_groups,
     create_group,
@@ -159,6 +172,7 @@ routes = (
     set_group_subject,
     set_group_description,
     set_group_rights,
+    set_disappearing,
 )
 
 

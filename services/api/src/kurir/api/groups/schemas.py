@@ -1,7 +1,7 @@
 """Groups as callers see them."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -38,6 +38,12 @@ class GroupRights(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
     is_announce: bool | None = None
     is_locked: bool | None = None
+
+
+class Disappearing(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """After how many `seconds` new messages disappear: a day, a week or 90 days as in WhatsApp's apps; 0: never."""
+
+    seconds: Literal[0, 86_400, 604_800, 7_776_000]
 
 
 class ChangeMembers(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -123,6 +123,14 @@ class Groups:
         )
         await self._questions.ask(question)
 
+    async def set_disappearing(self, caller: Caller, device_id: str, group: str, seconds: int) -> None:
+        """0 lets the group's messages stay."""
+        device = self._devices.get(caller, device_id)
+        jid = group_in(group, "groupId")
+        await self._questions.ask(
+            queries.SetDisappearing(tenant=device.tenant, device=device.id, group=jid, seconds=seconds)
+        )
+
     async def leave(self, caller: Caller, device_id: str, group: str) -> None:
         device = self._devices.get(caller, device_id)
         jid = group_in(group, "groupId")

@@ -117,6 +117,10 @@ class HandlesGroups(Protocol):
         """What is None stays."""
         ...
 
+    async def set_disappearing(self, jid: str, seconds: int) -> None:
+        """0 lets messages stay."""
+        ...
+
     async def leave_group(self, jid: str) -> None: ...
 
     async def join_group(self, code: str) -> str:

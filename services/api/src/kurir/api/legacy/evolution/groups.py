@@ -135,9 +135,11 @@ async def set_setting(call: Call) -> Answer:
 
 
 async def set_expiration(call: Call) -> Answer:
-    _, fields = call.device, await call.fields()
-    chat_requests.group_of(call.query, fields)
-    raise errors.lacking(f"disappearing messages ({chat_requests.expiration(fields)} s)")
+    device, fields = call.device, await call.fields()
+    group = chat_requests.group_of(call.query, fields)
+    seconds = chat_requests.expiration(fields)
+    await call.services.groups.set_disappearing(call.caller, device.id, group, seconds)
+    return Answer(201, group_answers.EPHEMERAL_SET)
 
 
 async def leave(call: Call) -> Answer:

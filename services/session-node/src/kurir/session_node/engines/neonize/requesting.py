@@ -29,6 +29,7 @@ from kurir.session_node.engines.requests import (
     TypingState,
 )
 
+NANOSECONDS = 1_000_000_000
 REQUEST_TIMEOUT_S = 30.0  # whatsmeow itself waits 75 s, in a thread that nobody else needs
 
 _TYPING: dict[TypingState, tuple[int, int]] = {"typing": (0, 0), "recording": (0, 1), "paused": (1, 0)}
@@ -143,6 +144,10 @@ class Requests:
             _done(await self._ask("SetGroupAnnounce", *_jid(jid), is_announce))
         if is_locked is not None:
             _done(await self._ask("SetGroupLocked", *_jid(jid), is_locked))
+
+    async def set_disappearing(self, jid: str, seconds: int) -> None:
+        # A Go duration; the time of the setting is of interest in chats of two alone.
+        _done(await self._ask("SetDisappearingTimer", *_jid(jid), seconds * NANOSECONDS, 0))
 
     async def leave_group(self, jid: str) -> None:
         _done(await self._ask("LeaveGroup", *_jid(jid)))

@@ -99,7 +99,7 @@ class NeonizeSession:
         self.create_group, self.change_members = asked.create_group, asked.change_members
         self.invite_link, self.leave_group, self.join_group = asked.invite_link, asked.leave_group, asked.join_group
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
-        self.set_group_rights = asked.set_group_rights
+        self.set_group_rights, self.set_disappearing = asked.set_group_rights, asked.set_disappearing
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")

@@ -143,7 +143,7 @@ class SandboxSession:
         self.create_group, self.change_members = asked.create_group, asked.change_members
         self.invite_link, self.leave_group, self.join_group = asked.invite_link, asked.leave_group, asked.join_group
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
-        self.set_group_rights = asked.set_group_rights
+        self.set_group_rights, self.set_disappearing = asked.set_group_rights, asked.set_disappearing
 
     @property
     def connected(self) -> bool:

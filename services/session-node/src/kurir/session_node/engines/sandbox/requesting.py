@@ -139,6 +139,10 @@ class Requests:
             *self._key, msgspec.structs.replace(kept, group=msgspec.structs.replace(kept.group, **given))
         )
 
+    async def set_disappearing(self, jid: str, seconds: int) -> None:
+        """Messages to contacts that do not exist cannot disappear: it is only judged who asks."""
+        await self._administered(jid)
+
     async def leave_group(self, jid: str) -> None:
         await self._known(jid)
         self._store.drop_group(*self._key, jid)
