@@ -99,6 +99,21 @@ def test_the_statuses_of_the_document_are_told_with_the_id_of_the_message() -> N
     assert len({data["messageId"] for data in said.values()}) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("baileys_gateway/webhook-message_status", "2026-03-02 12:00:00"),
+        ("rk_connect/webhook-message.status-delivered", "2026-03-02T12:00:00+00:00"),
+    ],
+)
+def test_times_are_those_of_the_tenant_s_zone(name: str, told: str) -> None:
+    recorded = example(EXAMPLES / f"{name}.json")
+    context = Context(media_url=media_url, zone=UTC)
+    shape: Any = name.partition("/")[0]
+    said = SHAPES[shape].payload(recorded.type, recorded.event, context, recorded.told_as)
+    assert told in said.body.decode()
+
+
 # --- who asks for what
 
 

@@ -5,7 +5,8 @@ often and wherever it is asked, so that a signature made over them stays true fo
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from datetime import timedelta, timezone, tzinfo
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -21,13 +22,16 @@ MediaUrl = Callable[[Media], str | None]
 """Where a tenant fetches the bytes of a medium; None for one whose bytes were not kept."""
 
 
+JAKARTA: Final = timezone(timedelta(hours=7))
+
+
 class Context(Struct, frozen=True, kw_only=True):
     """What a shape may say beside the event: of the device that it is about, and of who is told.
 
     `code` is the device's, None where it is its id; `owner` the JID that it is paired with, if that is known.
     `destination` is the endpoint's URL, if there is one, `server_url` where clients reach the api, `key` the API key
     that the endpoint wants repeated. `file` are the bytes of the event's medium in base64, for an endpoint that wants
-    them in the body.
+    them in the body. `zone` is the tenant's, for times that are told without saying which they are of.
     """
 
     media_url: MediaUrl
@@ -38,6 +42,7 @@ class Context(Struct, frozen=True, kw_only=True):
     options: PayloadOptions = PayloadOptions()
     key: str | None = None
     file: str | None = None
+    zone: tzinfo = JAKARTA
 
 
 class Payload(NamedTuple):

@@ -4,7 +4,7 @@ are of our making, `{"event", "data", "timestamp"}`, with the members that its a
 `message` is a received message, `message_status` what became of one that was sent, `connection` the bot's connection.
 """
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -24,8 +24,6 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "send.message.status": ("message_status",),
     "connection.update": ("connection",),
 }
-
-_ZONE: Final = timezone(timedelta(hours=7))  # the document's own, Jakarta
 
 _STATUS: Final[dict[MessageStatus, str]] = {
     "retrying": "queued",
@@ -50,7 +48,7 @@ def payload(type_: str, event: bytes | msgspec.Raw, context: Context, told_as: s
         case events.MessageUpserted():
             data = _message(fact, context)
         case events.MessageStatusChanged():
-            data = _status(fact)
+            data = _status(fact, context.zone)
         case events.ConnectionUpdate():
             data = {"bot_connected": fact.state == "connected", "status": fact.state, "phone": fact.phone}
             data["message"] = states.SENTENCES[fact.reason] if fact.reason else None
@@ -82,16 +80,16 @@ def _message(fact: events.MessageUpserted, context: Context) -> dict[str, Any]:
             "url": context.media_url(media),
             "file_size_kb": javascript.number(round(media.size / 1024, 2)),
         }
-    return data | {"timestamp": _local(fact.sent_at)}
+    return data | {"timestamp": _local(fact.sent_at, context.zone)}
 
 
-def _status(fact: events.MessageStatusChanged) -> dict[str, Any]:
+def _status(fact: events.MessageStatusChanged, zone: tzinfo) -> dict[str, Any]:
     return {
         "id": fact.message_id,
         "phone": _phone(fact.to),
         "status": _STATUS.get(fact.status, fact.status),
         "message": states.SENTENCES[fact.reason] if fact.reason else None,
-        "timestamp": _local(fact.at),
+        "timestamp": _local(fact.at, zone),
     }
 
 
@@ -99,5 +97,5 @@ def _phone(jid: str) -> str:
     return jid.removesuffix("@s.whatsapp.net")
 
 
-def _local(at: datetime) -> str:
-    return at.astimezone(_ZONE).strftime("%Y-%m-%d %H:%M:%S")
+def _local(at: datetime, zone: tzinfo) -> str:
+    return at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")

@@ -50,6 +50,9 @@ def words(name: str) -> tuple[str, ...]:
 
 def told_as(type_: str, event: bytes | msgspec.Raw) -> tuple[str, ...]:
     """See `dialect.Shape`."""
+    names = NAMES.get(type_, ())
+    if len(names) < 2:
+        return names
     match events.decode(type_, event):
         case events.ConnectionUpdate() as fact:
             return _of_connection(fact)
@@ -62,7 +65,7 @@ def told_as(type_: str, event: bytes | msgspec.Raw) -> tuple[str, ...]:
             return ("messages.upsert", *contact, "chats.update")
         case events.MessageStatusChanged() as fact:
             return _of_status(fact)
-    return NAMES.get(type_, ())
+    return ()
 
 
 def _of_connection(fact: events.ConnectionUpdate) -> tuple[str, ...]:

@@ -5,7 +5,7 @@
 written like it.
 """
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,6 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     "connection.update": ("device.status",),
 }
 
-_ZONE: Final = timezone(timedelta(hours=7))  # the document's own
 _SERVER: Final = "webhooks"
 """In `meta.server_id`: the same for every attempt, whichever process makes it."""
 
@@ -42,10 +41,13 @@ def payload(type_: str, event: bytes | msgspec.Raw, context: Context, told_as: s
         case events.MessageUpserted():
             data = _received(fact, context)
         case events.MessageStatusChanged():
-            data = _status(fact, context.code or fact.device)
+            data = _status(fact, context.code or fact.device, context.zone)
         case events.ConnectionUpdate():
             data = {"device_code": context.code or fact.device, "status": fact.state, "phone": fact.phone}
-            data |= {"error_message": states.SENTENCES[fact.reason] if fact.reason else None, "at": _time(fact.at)}
+            data |= {
+                "error_message": states.SENTENCES[fact.reason] if fact.reason else None,
+                "at": _time(fact.at, context.zone),
+            }
         case _:
             events.decode_head(event)
             told = {"event": type_, "data": msgspec.json.decode(event), "meta": {"server_id": _SERVER}}
@@ -68,20 +70,20 @@ def _received(fact: events.MessageUpserted, context: Context) -> dict[str, Any]:
         "message": text_of(content),
         "media": context.media_url(media) if media is not None else None,
         "device_code": context.code or fact.device,
-        "created_at": _time(fact.sent_at),
+        "created_at": _time(fact.sent_at, context.zone),
     }
 
 
-def _status(fact: events.MessageStatusChanged, code: str) -> dict[str, Any]:
+def _status(fact: events.MessageStatusChanged, code: str, zone: tzinfo) -> dict[str, Any]:
     """As `GET /status/{uuid}` tells it; when the message was accepted stands in its id."""
-    told = answers.status((fact,), code, _ZONE, _SERVER)
+    told = answers.status((fact,), code, zone, _SERVER)
     assert told is not None, "it is of a message that was sent"
     data: dict[str, Any] = told["data"]
     accepted_ms = ids.created_at_ms(fact.message_id)
     if accepted_ms is not None:
-        data["created_at"] = _time(datetime.fromtimestamp(accepted_ms / 1000, UTC))
+        data["created_at"] = _time(datetime.fromtimestamp(accepted_ms / 1000, UTC), zone)
     return data
 
 
-def _time(at: datetime) -> str:
-    return at.astimezone(_ZONE).isoformat(timespec="seconds")
+def _time(at: datetime, zone: tzinfo) -> str:
+    return at.astimezone(zone).isoformat(timespec="seconds")

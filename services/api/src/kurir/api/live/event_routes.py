@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Request, Router, WebSocket, get, post, websocket
@@ -190,7 +191,7 @@ def _wanted(caller: Caller, devices: Devices, *, events: str, device_id: str | N
     device = device_id or caller.key.device
     if device is not None:
         devices.get(caller, device)
-    return Wanted(caller.tenant.id, device, patterns, shape)
+    return Wanted(caller.tenant.id, device, patterns, shape, zone=ZoneInfo(caller.tenant.time_zone))
 
 
 def _sequence(text: str | None) -> int | None:

@@ -8,6 +8,7 @@ nobody, and costs one batch of memory. A point that is no longer kept is told as
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
+from datetime import tzinfo
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ from kurir.contracts import streams, subjects
 from kurir.contracts.content import Media
 from kurir.contracts.records import Device, PayloadOptions, PayloadShape, Session
 from kurir.contracts.subjects import parse_event
-from kurir.dialects.dialect import Context
+from kurir.dialects.dialect import JAKARTA, Context
 from kurir.dialects.event_patterns import tellings
 from kurir.dialects.shapes import SHAPES
 from kurir.runtime import logs
@@ -40,7 +41,7 @@ log = logs.get("kurir.api.live")
 class Wanted(Struct, frozen=True):
     """Whose events, and which: `device` None means all devices, `patterns` are those of webhooks.
 
-    `options` are what a dialect leaves to choose, `key` the API key that it is to repeat, if any.
+    `options` are what a dialect leaves to choose, `key` the API key that it is to repeat, if any, `zone` that of times.
     """
 
     tenant: str
@@ -49,6 +50,7 @@ class Wanted(Struct, frozen=True):
     payload: PayloadShape
     options: PayloadOptions = PayloadOptions()
     key: str | None = None
+    zone: tzinfo = JAKARTA
 
 
 class Told(NamedTuple):
@@ -163,6 +165,7 @@ class LiveEvents:
             server_url=self._server_url,
             options=wanted.options,
             key=wanted.key,
+            zone=wanted.zone,
         )
 
     def _media_url(self, media: Media) -> str | None:
