@@ -49,7 +49,12 @@ class System:
         self.out = home / "out"
         self.words = home / "words"
         self.words.write_text(WORDS + "\n")
-        self.settings = {"NATS_URL": gateway.url, "KURIR_DEVICE_STORE_DIR": str(self.stores.folder)}
+        (home / "tmp").mkdir()
+        self.settings = {
+            "NATS_URL": gateway.url,
+            "KURIR_DEVICE_STORE_DIR": str(self.stores.folder),
+            "TMPDIR": str(home / "tmp"),
+        }
 
     async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
         """Begin `kurir devices …`."""
