@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kurir.contracts import ids
 from kurir.contracts.content import Location, Poll, Text
 from kurir.dialects.fonnte import account, numbers, requests
+from kurir.dialects.fonnte import fields as fields_of
 from kurir.dialects.fonnte.errors import WRONG_MEDIA_TYPE, Refused
 from kurir.dialects.fonnte.requests import Send, sends_of
 from kurir.dialects.orders import Order
@@ -134,6 +135,9 @@ def test_data_holds_several_requests_and_what_stands_beside_it_counts_for_all() 
     sends = sends_of({"data": data.decode(), "connectOnly": False, "target": "9"}, now=NOW)
     assert [[target.to for target in send.targets] for send in sends] == [["1", "2"], ["3"]]
     assert [send.is_refused_offline for send in sends] == [False, False]
+    many = msgspec.json.encode([{"target": "1", "url": f"https://a/{n}"} for n in range(21)]).decode()
+    with pytest.raises(Refused, match="input invalid"):
+        sends_of({"data": many}, now=NOW)
     for wrong in ("{", "{}", "[]", "[1]"):
         with pytest.raises(Refused, match="JSON format invalid"):
             sends_of({"data": wrong}, now=NOW)
@@ -209,7 +213,7 @@ def test_any_fields_give_a_request_or_a_refusal(fields: dict[str, Any], has_file
         for send in sends_of(fields, now=NOW, has_file=has_file):
             send.orders(NOW, Random(1), "image" if send.url or has_file else None)
     parsers: list[Callable[[dict[str, Any]], object]] = [
-        *(requests.to_and_message, requests.to_and_media, requests.numbers_of, requests.delay_of),
+        *(requests.to_and_message, requests.to_and_media, fields_of.numbers_of, requests.delay_of),
         *(account.new_device, account.device_change, account.is_code_wanted, account.otp_of, account.message_of),
     ]
     for parse in parsers:

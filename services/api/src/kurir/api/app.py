@@ -100,7 +100,7 @@ def create_app(services: Services, health: Health) -> Litestar:
             shared_paths.router(),
             baileys_gateway.router(),
             rk_connect.router(_rk_connect_parts(services)),
-            fonnte.router(),
+            fonnte.router(services),
             *fonnte_dashboard.routers(),
             *evolution.handlers(services),
             *_health_routes(health),

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from kurir.dialects.fonnte.errors import Refused, invalid
-from kurir.dialects.fonnte.requests import flag, text
+from kurir.dialects.fonnte.fields import flag, text
 
 _NUMBER = re.compile(r"\+?[0-9]{8,15}")
 _OTP = re.compile(r"[0-9]{6}")

@@ -16,27 +16,20 @@ from msgspec import Struct
 
 from kurir.contracts.content import Content, Location, Poll, Text
 from kurir.dialects.fonnte.errors import WRONG_MEDIA_TYPE, Refused, invalid
+from kurir.dialects.fonnte.fields import MAX_TARGETS, country_code_of, flag, number, text, too_many, whole
 from kurir.dialects.orders import File, FileKind, Order
 
 MAX_TEXT: Final = 60_000
 MAX_CAPTION: Final = 4096
-MAX_TARGETS: Final = 1000
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 MAX_TYPING_S: Final = 20
+MAX_URLS: Final = 20  # of files in one request
 MAX_DELAY_S: Final = 24 * 3600
 FARTHEST: Final = timedelta(days=365)
 CLOCKS_DIFFER: Final = timedelta(minutes=1)  # a time that is past by less means now
 
-_MAX_VALUE = 64 * 1024  # characters of any other value
 _RANGE = re.compile(r"([0-9]{1,6})(?:\s*-\s*([0-9]{1,6}))?")
-_CODE = re.compile(r"[0-9]{1,4}")
-_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _VARIABLE = re.compile(r"\{(name|var[1-9][0-9]?)\}")
-_TRUE = frozenset({"true", "1", "on", "yes"})
-_FALSE = frozenset({"false", "0", "off", "no", ""})
-
-
-ROTATOR: Final = "rotator#"
 
 
 class Target(Struct, frozen=True):
@@ -114,7 +107,9 @@ def sends_of(fields: Mapping[str, Any], *, now: datetime, has_file: bool = False
     common = {name: value for name, value in fields.items() if name not in ("data", "target", "to")}
     sends = tuple(_send({**common, **one}, now, has_file=False) for one in data)
     if sum(len(send.targets) for send in sends) > MAX_TARGETS:
-        raise _too_many()
+        raise too_many()
+    if len({send.url for send in sends}) > MAX_URLS:
+        raise invalid("url", f"at most {MAX_URLS} files in one request.")
     return sends
 
 
@@ -141,71 +136,9 @@ def to_and_media(fields: Mapping[str, Any]) -> tuple[Order, FileKind]:
     return Order(to=to, file=File(kind=kind, url=url, caption=_dashboard_text(fields, "caption"))), kind
 
 
-def number(text: str, country_code: str | None, field: str = "target") -> str:
-    """A number with its leading zero replaced by the country code; JIDs and others as they are. Raises Refused.
-
-    Without a `country_code` a leading zero stays for who knows the tenant's country; with "0" it may not be there.
-    """
-    plain = text.strip()
-    if plain.lower().startswith(ROTATOR):
-        return ROTATOR + plain[len(ROTATOR) :]
-    if country_code is None or "@" in plain or not plain.startswith("0") or plain.startswith("00"):
-        return plain
-    if country_code == "0":
-        raise Refused(400, "target invalid", f"{field}: {plain} has no country code, and countryCode is 0.")
-    return country_code + plain[1:]
-
-
-def country_code_of(fields: Mapping[str, Any]) -> str | None:
-    """Raises Refused."""
-    code = _text(fields, "countryCode")
-    if code is not None and not _CODE.fullmatch(code.lstrip("+")):
-        raise invalid("countryCode", "give digits, or 0 for none.")
-    return code.lstrip("+") if code else None
-
-
-def numbers_of(fields: Mapping[str, Any], name: str = "target") -> list[str]:
-    """The numbers of a list with commas between them. Raises Refused."""
-    code = country_code_of(fields)
-    found = [number(one, code) for one in (_text(fields, name) or "").split(",") if one.strip()]
-    if not found:
-        raise Refused(400, "target invalid", f"{name}: a number is needed.")
-    if len(found) > MAX_TARGETS:
-        raise _too_many()
-    return found
-
-
-def whole(fields: Mapping[str, Any], name: str, least: int, most: int) -> int | None:
-    """A whole number; None when it is absent or empty. Raises Refused."""
-    text = _text(fields, name)
-    if text is None:
-        return None
-    if not _WHOLE.fullmatch(text) or not least <= int(text) <= most:
-        raise invalid(name, f"a whole number from {least} to {most} is needed.")
-    return int(text)
-
-
-def flag(fields: Mapping[str, Any], name: str, default: bool) -> bool:
-    """true or false, also as text. Raises Refused."""
-    given = fields.get(name)
-    text = str(given).strip().lower() if isinstance(given, str | bool | int) else None
-    if given is None or text == "":
-        return default
-    if text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise invalid(name, "true or false is needed.")
-
-
-def text(fields: Mapping[str, Any], name: str, most: int = 255) -> str | None:
-    """A text; None when it is absent or empty. Raises Refused."""
-    return _text(fields, name, most)
-
-
 def delay_of(fields: Mapping[str, Any]) -> tuple[int, int]:
     """Seconds: `"2"`, or a range to choose from, `"5-10"`. Raises Refused."""
-    given = _text(fields, "delay")
+    given = text(fields, "delay")
     if given is None:
         return (0, 0)
     found = _RANGE.fullmatch(given)
@@ -230,8 +163,8 @@ def schedule_of(fields: Mapping[str, Any], now: datetime) -> datetime | None:
 
 
 def _send(fields: Mapping[str, Any], now: datetime, *, has_file: bool) -> Send:
-    message = _text(fields, "message", MAX_TEXT)
-    url = _text(fields, "url", 2048)
+    message = text(fields, "message", MAX_TEXT)
+    url = text(fields, "url", 2048)
     content = _location(fields) or _poll(fields, message)
     if content is None and url is None and not has_file and message is None:
         raise invalid("message", "a message is needed.")
@@ -247,7 +180,7 @@ def _send(fields: Mapping[str, Any], now: datetime, *, has_file: bool) -> Send:
         content=None if url is not None or has_file else content,
         url=url,
         has_file=has_file,
-        file_name=_text(fields, "filename", 255),
+        file_name=text(fields, "filename", 255),
         is_refused_offline=flag(fields, "connectOnly", True) if fields.get("connectOnly") not in (None, "") else None,
         inbox_number=whole(fields, "inboxid", 0, 2**53),
         starts_at=schedule_of(fields, now),
@@ -261,14 +194,14 @@ def _targets(fields: Mapping[str, Any], message: str | None) -> tuple[Target, ..
     name = "to" if fields.get("target") in (None, "") else "target"
     code = country_code_of(fields)
     found = []
-    for one in (_text(fields, name) or "").split(","):
+    for one in (text(fields, name) or "").split(","):
         to, *variables = (part.strip() for part in one.split("|"))
         if to:
             found.append(Target(number(to, code), _filled(message, variables)))
     if not found:
         raise Refused(400, "target invalid", "target: a number is needed.")
     if len(found) > MAX_TARGETS:
-        raise _too_many()
+        raise too_many()
     return tuple(found)
 
 
@@ -285,7 +218,7 @@ def _filled(message: str | None, variables: list[str]) -> str | None:
 
 
 def _location(fields: Mapping[str, Any]) -> Location | None:
-    given = _text(fields, "location")
+    given = text(fields, "location")
     if given is None:
         return None
     try:
@@ -294,20 +227,20 @@ def _location(fields: Mapping[str, Any]) -> Location | None:
         latitude = longitude = math.nan
     if not (abs(latitude) <= 90 and abs(longitude) <= 180):
         raise invalid("location", "give latitude,longitude in degrees.")
-    return Location(latitude=latitude, longitude=longitude, name=_text(fields, "message", MAX_TEXT))
+    return Location(latitude=latitude, longitude=longitude, name=text(fields, "message", MAX_TEXT))
 
 
 def _poll(fields: Mapping[str, Any], message: str | None) -> Poll | None:
-    given = _text(fields, "choices")
+    given = text(fields, "choices")
     if given is None:
         return None
     options = tuple(option for part in given.split(",") if (option := part.strip()))
     if not 2 <= len(options) <= 12 or len(set(options)) < len(options) or max(map(len, options)) > 100:
         raise invalid("choices", "give 2 to 12 different choices of up to 100 characters, with commas between them.")
-    select = (_text(fields, "select") or "single").lower()
+    select = (text(fields, "select") or "single").lower()
     if select not in ("single", "multiple"):
         raise invalid("select", "single or multiple.")
-    question = _text(fields, "pollname") or message
+    question = text(fields, "pollname") or message
     if question is None or len(question) > 255:
         raise invalid("pollname", "1 to 255 characters are needed.")
     return Poll(question=question, options=options, selectable=1 if select == "single" else 0)
@@ -317,26 +250,8 @@ def _caption(kind: FileKind, target: Target) -> str | None:
     return target.message if kind not in ("audio", "sticker") else None  # WhatsApp shows none there
 
 
-def _text(fields: Mapping[str, Any], name: str, most: int = _MAX_VALUE) -> str | None:
-    given = fields.get(name)
-    if given is None:
-        return None
-    if isinstance(given, bool) or not isinstance(given, str | int | float):
-        raise invalid(name, "a text is needed.")
-    if isinstance(given, int) and abs(given) >= 10**18:
-        raise invalid(name, "this number is too large.")
-    value = str(given).strip() if name != "message" else str(given)
-    if len(value) > most:
-        raise invalid(name, f"at most {most} characters.")
-    return value if value.strip() else None
-
-
 def _dashboard_text(fields: Mapping[str, Any], name: str) -> str | None:
     try:
-        return _text(fields, name, MAX_TEXT if name == "message" else 4096)
+        return text(fields, name, MAX_TEXT if name == "message" else 4096)
     except Refused as refused:
         raise Refused(400, f"Invalid field {refused.detail}") from None
-
-
-def _too_many() -> Refused:
-    return invalid("target", f"at most {MAX_TARGETS} targets in one request.")

@@ -24,7 +24,7 @@ from kurir.api.tenants.service import Tenants
 from kurir.api.webhooks.schemas import NewWebhook, WebhookChange
 from kurir.api.webhooks.service import Webhooks
 from kurir.contracts.records import Device, Endpoint, Session
-from kurir.dialects.fonnte import account, answers, requests
+from kurir.dialects.fonnte import account, answers, fields
 from kurir.dialects.fonnte.errors import Refused, of_kurir
 from kurir.dialects.qr import qr_data_url
 
@@ -156,7 +156,7 @@ async def show_qr(
     async with reading(request, media, caller.tenant.id, file_parts=()) as body:
         phone = None
         if account.is_code_wanted(body.fields):
-            given = requests.text(body.fields, "whatsapp") or device.code or ""
+            given = fields.text(body.fields, "whatsapp") or device.code or ""
             phone = phone_in(given, caller.tenant.country, "whatsapp")
         if fonnte_status.is_connected(device):
             raise Refused(400, "device already connect")

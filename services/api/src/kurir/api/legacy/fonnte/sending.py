@@ -25,11 +25,16 @@ from kurir.api.problems import Problem, problem_of
 from kurir.contracts.content import MessageKey, Quote, Text
 from kurir.contracts.records import Device, Tenant
 from kurir.dialects.fonnte import answers, errors, numbers, requests
+from kurir.dialects.fonnte.fields import ROTATOR
 from kurir.dialects.fonnte.requests import Send, Target
 from kurir.dialects.orders import Order
 from kurir.runtime.clock import Clock
 
 SENT_WITHIN_S = 15.0  # a video is converted in that time; the end of a service leaves requests 20 s
+
+
+Fetched = dict[tuple[str, str | None], StoredFile]
+"""The files of a request, by URL and by the name that was given."""
 
 
 class _Ready(Struct, frozen=True):
@@ -92,12 +97,12 @@ class FonnteSends:
         Raises Refused or Problem, then nothing was accepted or the one message was not sent.
         """
         sends = requests.sends_of(fields, now=self._clock.now(), has_file=file is not None)
-        fetched: list[StoredFile] = []
+        fetched: Fetched = {}
         try:
             ready = [one for send in sends for one in await self._ready(callers, send, file, fetched)]
             accepted, failure = await self._accept(ready, idempotency_key)
         finally:
-            for one_file in fetched:
+            for one_file in fetched.values():
                 if not one_file.is_sent:
                     await self._media.forget(one_file)
         answer = answers.sent(
@@ -112,7 +117,11 @@ class FonnteSends:
         return answer
 
     async def _ready(
-        self, callers: Sequence[Caller], send: Send, uploaded: StoredFile | None, fetched: list[StoredFile]
+        self,
+        callers: Sequence[Caller],
+        send: Send,
+        uploaded: StoredFile | None,
+        fetched: Fetched,
     ) -> list[_Ready]:
         """A request's orders, its file stored and among `fetched`. Raises Refused or Problem."""
         tenant = callers[0].tenant
@@ -124,8 +133,10 @@ class FonnteSends:
             chat_in(target.to, tenant.country, "to")
         quote = await self._quote(callers[0], send.inbox_number) if send.inbox_number is not None else None
         if send.url is not None:
-            file = await self._media.fetch(tenant.id, send.url, kind=None, file_name=send.file_name)
-            fetched.append(file)
+            file = fetched.get((send.url, send.file_name))
+            if file is None:
+                file = await self._media.fetch(tenant.id, send.url, kind=None, file_name=send.file_name)
+                fetched[send.url, send.file_name] = file
         kind = file.usual_kind if file is not None else None
         ready = []
         for order in send.orders(self._clock.now(), self._chance, kind):
@@ -138,9 +149,9 @@ class FonnteSends:
 
     def _chosen(self, tenant: Tenant, target: Target) -> Target:
         """Of a rotator, which is a contact group, one of its numbers by chance. Raises Refused."""
-        if not target.to.startswith(requests.ROTATOR):
+        if not target.to.startswith(ROTATOR):
             return target
-        name = target.to.removeprefix(requests.ROTATOR)
+        name = target.to.removeprefix(ROTATOR)
         numbers_ = self._address_book.numbers_in(tenant.id, name)
         if not numbers_:
             raise errors.Refused(400, "target invalid", f"target: there is no contact group {name!r} with contacts.")
