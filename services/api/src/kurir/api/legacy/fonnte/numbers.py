@@ -41,14 +41,12 @@ class MessageNumbers:
 
     async def take(self, count: int) -> list[str]:
         """So many new message ids; `numbers.number_of` tells the number of each. Raises PublishError."""
-        taken: list[str] = []
+        taken = self._given(count) if self._is_fresh() else []
         while len(taken) < count:
-            if self._free and time.monotonic() - self._taken_at < FRESH_S:
-                taken.append(numbers.message_id(self._free.popleft(), self._at_ms))
-                continue
             async with self._lock:
-                if not self._free or time.monotonic() - self._taken_at >= FRESH_S:  # nobody was faster
+                if not self._free or not self._is_fresh():  # nobody was faster
                     await self._take_blocks(count - len(taken))
+                taken += self._given(count - len(taken))
         return taken
 
     async def message_id(self, number: int) -> str | None:
@@ -64,9 +62,17 @@ class MessageNumbers:
             return None
         return numbers.message_id(number, _decode(found[0].data).at_ms)
 
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._taken_at < FRESH_S
+
+    def _given(self, count: int) -> list[str]:
+        """Up to so many of those that are free."""
+        given = [self._free.popleft() for _ in range(min(count, len(self._free)))]
+        return [numbers.message_id(number, self._at_ms) for number in given]
+
     async def _take_blocks(self, count: int) -> None:
         began, at_ms = time.monotonic(), round(self._clock.time() * 1000)
-        was_used_up = not self._free and began - self._taken_at < FRESH_S
+        was_used_up = not self._free and self._is_fresh()
         self._blocks = min(self._blocks * 2, MAX_BLOCKS) if was_used_up else 1
         wanted = min(max(self._blocks, -(-count // numbers.BLOCK)), MAX_BLOCKS)
         body = _encode(NumberBlock(at_ms=at_ms))
