@@ -114,7 +114,7 @@ export function webhookForm({ names, webhook, action, cancel, submit }) {
       name: "payload",
       label: "Shape of the body",
       kind: "select",
-      options: ["device_gateway", "native"],
+      options: ["device_gateway", "native", "evolution", "fonnte", "baileys_gateway", "rk_connect"],
       value: webhook.payload,
       within: "more",
     },
