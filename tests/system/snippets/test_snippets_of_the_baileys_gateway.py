@@ -69,6 +69,7 @@ async def test_the_php_sends_a_text_and_an_image(programs: Programs, seen: Seen)
     called = "<?php print_r(sendImage('6281234567890', './image.jpg', 'Sample image'));"  # the document does not
     said = await programs.php(programs.text("send.php") + called)
     assert said.count("[status] => success") == 2, said
+    assert "[filename] => image.jpg" in said, "PHP's curl says ./image.jpg"
     assert told(await seen.new(2)) == [("image", "Sample image"), ("text", "Hello from PHP!")]
 
 

@@ -119,7 +119,14 @@ def test_a_file_of_another_extension_is_refused_with_those_that_are_taken(files:
     )
 
 
-@pytest.mark.parametrize("name", [None, ""])
+@pytest.mark.parametrize("name", ["./image.jpg", "/tmp/image.jpg", "C:\\pictures\\image.jpg"])
+def test_a_file_is_named_without_the_folder_that_it_lay_in(name: str) -> None:
+    order = requests.file_order(IMAGES, {"phone": "62812"}, name)
+    assert order.file is not None
+    assert order.file.file_name == "image.jpg"
+
+
+@pytest.mark.parametrize("name", [None, "", "folder/"])
 def test_a_file_is_required(name: str | None) -> None:
     assert failure({"phone": "62812"}, IMAGES, name).message == "File required"
     assert failure({}, IMAGES, name).message == "Phone number required"

@@ -3,6 +3,7 @@
 Numbers are taken as written; what WhatsApp takes for one is judged where the tenant's country is known.
 """
 
+import re
 from collections.abc import Mapping
 
 from kurir.contracts.content import Text
@@ -13,6 +14,8 @@ from kurir.dialects.orders import File, Order
 MAX_TEXT = 65_536
 MAX_CAPTION = 4096
 MAX_PHONE = 64
+
+_FOLDERS = re.compile(r".*[/\\]", re.DOTALL)  # PHP's curl names a file with the path that it was given
 
 
 def text_order(fields: Mapping[str, object]) -> Order:
@@ -30,6 +33,7 @@ def file_order(files: FileType, fields: Mapping[str, object], file_name: str | N
     A caption is read where this kind of file has one, and ignored elsewhere. Raises Failure.
     """
     phone = _phone(fields)
+    file_name = file_name and _FOLDERS.sub("", file_name)
     if not file_name:
         raise Failure(400, "File required")
     if not files.takes(file_name):

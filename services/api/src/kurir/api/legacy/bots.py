@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 
 from kurir.api.auth import Caller
+from kurir.api.devices.schemas import status_of
 from kurir.api.devices.service import Devices
 from kurir.api.legacy.access import Access, credential
 from kurir.api.legacy.process import Process
@@ -87,9 +88,8 @@ class Bots:
         """
         device = self.device(caller)
         session = self._devices.session(device)
-        if session is not None and session.state == "connected":
-            return None
-        if session is None or not (session.paired or session.qr):
+        is_linked = session is not None and session.paired
+        if not is_linked and status_of(device, session) in ("DISCONNECTED", "LOGGED_OUT"):
             device = await self._devices.connect(caller, device.id, None)
         self._feed.admit(device)
         watch = self._feed.open(device)
