@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -10,6 +11,9 @@ from nats.aio.msg import Msg
 
 from kurir.contracts import commands
 from kurir.contracts.commands import SendMessage
+from kurir.contracts.records import ApiKey, DialectOptions
+from kurir.runtime.registry import Registry
+from kurir.runtime.secrets import api_key_digest
 from tests.support.api_server import Client
 from tests.support.conditions import until
 from tests.support.connected_devices import Gateway, running_gateway
@@ -109,6 +113,22 @@ async def stranger_of(evolution: Evolution) -> Evolution:
     """A client with another account."""
     tenant = await evolution.gateway.api.tenant()
     return Evolution(evolution.gateway, tenant, tenant.key)
+
+
+async def key_with(evolution: Evolution, options: DialectOptions) -> Evolution:
+    """The same account's client with a key of these options."""
+    key = f"another-key-of-{evolution.tenant.id}"
+    record = ApiKey(
+        id="key_of_test",
+        role="tenant",
+        name="test",
+        hint=key[-4:],
+        created_at=datetime.now(UTC),
+        tenant=evolution.tenant.id,
+        options=options,
+    )
+    await Registry(evolution.gateway.api.bus, "keys", ApiKey).create(api_key_digest(key), record)
+    return Evolution(evolution.gateway, evolution.tenant, key)
 
 
 def messages_of(answer: httpx.Response) -> Any:

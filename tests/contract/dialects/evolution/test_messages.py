@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kurir.api.legacy.evolution import messages
 from kurir.contracts.content import (
     Audio,
     Contact,
@@ -17,6 +18,7 @@ from kurir.contracts.content import (
     Sticker,
     Text,
 )
+from kurir.contracts.records import DialectOptions
 from tests.contract.dialects.evolution.conftest import (
     ANI,
     INSTANCE,
@@ -24,6 +26,7 @@ from tests.contract.dialects.evolution.conftest import (
     NOBODY_THERE,
     SITE_HOST,
     Evolution,
+    key_with,
     messages_of,
 )
 from tests.support.printed_examples import assert_as_printed, example, file_of
@@ -303,3 +306,25 @@ async def test_files_may_be_as_large_as_their_kind_and_no_larger(evolution: Evol
     assert large.status_code == 413
     text = await evolution.post(f"/message/sendText/{INSTANCE}", {"number": NUMBER, "text": "x" * 2_000_000})
     assert text.status_code == 413
+
+
+@pytest.mark.shows(NAME, SEND_TEXT, "answer.key.id of a message that waits")
+async def test_a_message_that_waits_is_answered_with_our_id_of_it(
+    evolution: Evolution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "SENT_WITHIN_S", 0.05)
+    await evolution.created()
+    patient = await key_with(evolution, DialectOptions(when_offline="queue"))
+    answer = await patient.post(f"/message/sendText/{INSTANCE}", {"number": NUMBER, "text": "hi"})
+    assert (answer.status_code, answer.json()["status"]) == (201, "PENDING")
+    (command,) = await evolution.sent()
+    assert answer.json()["key"]["id"] == command.id
+
+
+async def test_a_file_that_waits_is_told_by_its_kind(evolution: Evolution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "SENT_WITHIN_S", 0.05)
+    await evolution.created()
+    patient = await key_with(evolution, DialectOptions(when_offline="queue"))
+    body = {"number": NUMBER, "mediatype": "image", "caption": "Look", "media": b64("a.png")}
+    answer = await patient.post(f"/message/sendMedia/{INSTANCE}", body)
+    assert answer.json()["message"] == {"imageMessage": {"caption": "Look"}}

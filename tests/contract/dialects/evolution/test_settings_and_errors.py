@@ -1,16 +1,12 @@
 """Settings, the webhook and the other outlets; keys, foreign instances and unknown paths."""
 
-from datetime import UTC, datetime
-
 import msgspec
 import pytest
 
 from kurir.api.legacy.evolution.routes import ROUTES
-from kurir.contracts.records import ApiKey, DialectOptions, Endpoint
+from kurir.contracts.records import DialectOptions, Endpoint
 from kurir.runtime import keyvalue
-from kurir.runtime.registry import Registry
-from kurir.runtime.secrets import api_key_digest
-from tests.contract.dialects.evolution.conftest import INSTANCE, NAME, Evolution, messages_of, stranger_of
+from tests.contract.dialects.evolution.conftest import INSTANCE, NAME, Evolution, key_with, messages_of, stranger_of
 
 SETTINGS = {
     "reject_call": True,
@@ -195,22 +191,6 @@ async def test_a_key_is_repeated_to_those_alone_whose_key_says_so(evolution: Evo
     sealed = await sealed_key(evolution)
     assert sealed is not None
     assert shown.key not in sealed
-
-
-async def key_with(evolution: Evolution, options: DialectOptions) -> Evolution:
-    """The same account's client with a key of these options."""
-    key = f"another-key-of-{evolution.tenant.id}"
-    record = ApiKey(
-        id="key_of_test",
-        role="tenant",
-        name="test",
-        hint=key[-4:],
-        created_at=datetime.now(UTC),
-        tenant=evolution.tenant.id,
-        options=options,
-    )
-    await Registry(evolution.gateway.api.bus, "keys", ApiKey).create(api_key_digest(key), record)
-    return Evolution(evolution.gateway, evolution.tenant, key)
 
 
 async def sealed_key(evolution: Evolution) -> str | None:

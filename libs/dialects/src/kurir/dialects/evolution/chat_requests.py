@@ -14,7 +14,7 @@ from kurir.dialects.evolution.numbers import recipient
 from kurir.dialects.evolution.requests import MAX_DELAY_MS, MAX_TEXT, message_key, number_of
 
 PRESENCES: Final = ("unavailable", "available", "composing", "recording", "paused")
-MAX_NUMBERS: Final = 50
+MAX_NUMBERS: Final = 1000
 GroupSetting = Literal["announcement", "not_announcement", "locked", "unlocked"]
 _GROUP = re.compile(r"[0-9-]{5,40}@g\.us")
 _TYPING: dict[str, TypingState] = {"composing": "typing", "recording": "recording", "paused": "paused"}

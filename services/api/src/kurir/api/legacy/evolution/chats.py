@@ -20,6 +20,7 @@ from kurir.dialects.evolution.numbers import recipient
 from kurir.dialects.orders import Order
 
 MAX_CONTACTS = 10_000
+NUMBERS_AT_ONCE = 50  # as many as the native API takes in one question
 PRESENCE_SET: dict[str, Any] = {"presence": {}}
 
 
@@ -35,8 +36,11 @@ async def check_numbers(call: Call) -> Answer:
         except Problem:
             continue
     asked = tuple(dict.fromkeys(phones.values()))
-    checks = await call.services.contacts.check_numbers(call.caller, device.id, asked) if asked else []
-    by_phone = {check.phone: check for check in checks}
+    by_phone: dict[str, NumberCheck] = {}
+    for first in range(0, len(asked), NUMBERS_AT_ONCE):
+        part = asked[first : first + NUMBERS_AT_ONCE]
+        checks = await call.services.contacts.check_numbers(call.caller, device.id, part)
+        by_phone |= {check.phone: check for check in checks}
     found = [by_phone[phones[one]] if one in phones else _unknown(one) for one in written]
     return Answer(200, group_answers.numbers(written, found))
 
