@@ -17,8 +17,10 @@ from kurir.contracts.records import Device, PayloadOptions, Session
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.registry import Registry
+from tests.broker.test_dispatcher_replays import ended, order, replays_in
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
+from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
 
@@ -142,6 +144,28 @@ async def test_in_order_too_an_event_is_told_as_all_that_it_is(stage: Stage, rec
         requests = await receiver.wait_for(6)
     names = [request.json()["event"] for request in requests]
     assert names == ["send.message", "messages.update", "send.message.status"] * 2
+
+
+async def test_a_replay_repeats_all_that_an_event_is_told_as_or_one_of_it(
+    nats_server: NatsServer, mongo_server: MongoServer, receiver: WebhookReceiver
+) -> None:
+    async with Stage(nats_server, mongo_server.url) as stage:
+        endpoint = await stage.endpoint(receiver.url("/hook"), payload="evolution", events=())
+        async with stage.dispatcher():
+            event = await stage.say(a_status("sent", whatsapp_id="3EB01", content=Text(text="Hi")))
+            await receiver.wait_for(3)
+
+            async def is_written() -> bool:
+                one = await order(stage, endpoint, event_id=f"{event.id}~messages-update")
+                return (await ended(stage, one)).replayed == 1
+
+            await until("the event is in the history", is_written)
+            everything = await order(stage, endpoint, since=AT, per_second=500)
+            assert (await ended(stage, everything)).replayed == 3
+            await receiver.wait_for(7)
+    again = [request.json()["event"] for request in replays_in(receiver)]
+    assert again[0] == "messages.update"
+    assert sorted(again[1:]) == ["messages.update", "send.message", "send.message.status"]
 
 
 async def test_a_file_comes_in_the_body_where_it_is_wanted(stage: Stage, receiver: WebhookReceiver) -> None:
