@@ -87,6 +87,8 @@ def test_a_number_may_be_a_number() -> None:
         ({"phone": " ", "message": "Hi"}, "Invalid phone number"),
         ({"phone": True, "message": "Hi"}, "Invalid phone number"),
         ({"phone": ["62812"], "message": "Hi"}, "Invalid phone number"),
+        ({"phone": 10**5000, "message": "Hi"}, "Invalid phone number"),
+        ({"phone": -62812, "message": "Hi"}, "Invalid phone number"),
         ({"phone": "6" * 65, "message": "Hi"}, "Invalid phone number"),
         ({"phone": "62812"}, "Message required"),
         ({"phone": "62812", "message": ""}, "Message required"),

@@ -221,7 +221,7 @@ async def test_what_is_missing_is_named(idle_bot: Bot) -> None:
     )
     assert failure(await http.post("/api/send-message", json={"phone": "62812"})) == (400, "Message required")
     assert failure(await upload(idle_bot, "/api/send-image", "a.jpg", b""))[0] == 400
-    for body in (b"{", b"[]", b"\xff", b'"x"'):
+    for body in (b"{", b"[]", b"\xff", b'"x"', b'{"a":' + b"[" * 200_000):
         answer = await http.post("/api/send-message", content=body, headers={"Content-Type": "application/json"})
         assert failure(answer)[0] == 400
     broken = {"Content-Type": "multipart/form-data; boundary=x"}

@@ -46,7 +46,8 @@ def file_order(files: FileType, fields: Mapping[str, object], file_name: str | N
 
 def _phone(fields: Mapping[str, object]) -> str:
     given = fields.get("phone")
-    phone = str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    is_number = isinstance(given, int) and not isinstance(given, bool) and 0 <= given < 10**MAX_PHONE
+    phone = str(given) if is_number else given
     if phone is None or phone == "":
         raise Failure(400, "Phone number required")
     if not isinstance(phone, str) or not phone.strip() or len(phone) > MAX_PHONE:

@@ -92,7 +92,7 @@ def _fields(raw: bytes, content_type: str) -> dict[str, Any]:
             raise Problem("VALIDATION_ERROR", f"The body cannot be read: {error}.") from None
     try:
         fields = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last for what is nested too deeply
         raise Problem("INVALID_JSON") from None
     if not isinstance(fields, dict):
         raise Problem("INVALID_JSON", "The body must be a JSON object.")
