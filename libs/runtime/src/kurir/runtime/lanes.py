@@ -480,8 +480,11 @@ class KeyedConsumer:
         if not is_drained or work.is_paused:
             return False  # a pause that is over by now: what was just given back comes again
         arrived = lane.spilled
-        with contextlib.suppress(NotFoundError):
-            await self._bus.js.delete_consumer(self._stream, name)
+        if self._is_exclusive:
+            with contextlib.suppress(NotFoundError):
+                await self._bus.js.delete_consumer(self._stream, name)
+        # A shared one may have handed out messages to another process by now, which would be given again as new ones by
+        # its successor: the server removes it when nobody has asked it for LANE_IDLE_S.
         # What was moved into the lane meanwhile begins another round.
         return lane.spilled == arrived and not lane.unspilled and work.is_idle
 
