@@ -101,6 +101,7 @@ async def test_quotes_and_mentions_travel_to_groups_in_both_versions(evolution: 
         },
     )
     assert (v2["messageType"], v2["status"], v2["instanceId"]) == ("extendedTextMessage", "PENDING", device)
+    assert v2["source"] in ("web", "desktop", "android", "ios", "unknown")
     assert isinstance(v2["messageTimestamp"], int)
     first, second = await evolution.sent()
     assert isinstance(first.content, Text)

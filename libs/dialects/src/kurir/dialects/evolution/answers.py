@@ -16,6 +16,7 @@ from kurir.contracts.states import MessageStatus
 from kurir.dialects import baileys
 from kurir.dialects.baileys import phone_form
 from kurir.dialects.dialect import MediaUrl
+from kurir.dialects.evolution.event_data import source
 from kurir.dialects.evolution.requests import Version
 
 STATUSES: Final[dict[MessageStatus, str]] = {
@@ -78,7 +79,7 @@ def sent(message: Message, whose: Whose, version: Version) -> dict[str, Any]:
         "messageType": kind,
         "messageTimestamp": at,
         "instanceId": whose.instance_id,
-        "source": "unknown",
+        "source": source(message.key.whatsapp_id),
     }
 
 
@@ -93,10 +94,10 @@ def found(message: Message, whose: Whose, version: Version) -> dict[str, Any]:
         "messageTimestamp": int(message.at.timestamp()),
     }
     if version == "v1":
-        return body | {"owner": whose.instance, "source": "unknown"}
+        return body | {"owner": whose.instance, "source": source(message.key.whatsapp_id)}
     return body | {
         "instanceId": whose.instance_id,
-        "source": "unknown",
+        "source": source(message.key.whatsapp_id),
         "contextInfo": _context_of(told),
         "MessageUpdate": [{"status": STATUSES[message.status]}] if message.key.from_me else [],
     }

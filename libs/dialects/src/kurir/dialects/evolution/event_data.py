@@ -149,7 +149,7 @@ def _message(
             "messageType": kind,
             "messageTimestamp": int(sent_at.timestamp()),
             **teller.tag,
-            "source": _source(str(key["id"] or "")),
+            "source": source(str(key["id"] or "")),
         }
     )
     return data
@@ -278,7 +278,8 @@ def _jid(address: Address | None) -> str | None:
     return phone_form(address) if address is not None else None
 
 
-def _source(whatsapp_id: str) -> str:
+def source(whatsapp_id: str) -> str:
+    """What client made the message of this id."""
     return next((name for name, form in _DEVICES if re.fullmatch(form, whatsapp_id)), "unknown")
 
 
