@@ -140,6 +140,18 @@ async def test_a_device_is_paired_by_a_code_and_its_state_is_shown_as_it_changes
     assert page.complaints + listed.complaints == []
 
 
+@pytest.mark.shows("fonnte", "dashboard: WhatsApp Group List", "Id", "Name")
+async def test_the_groups_that_a_device_is_in_are_listed(scene: Scene, shard: LocalShard) -> None:
+    tenant = await scene.api.tenant()
+    device = await a_connected_device(tenant)
+    made = await tenant.post(f"/devices/{device}/groups", json={"subject": "Keluarga", "members": ["6281234567890"]})
+    assert made.status_code == 201, made.text
+    page = await scene.page(tenant, f"devices/{device}")
+    await page.press("Show groups")
+    await page.sees("Keluarga", made.json()["id"])
+    assert page.complaints == []
+
+
 async def test_a_file_is_sent(scene: Scene, shard: LocalShard) -> None:
     tenant = await scene.api.tenant()
     await a_connected_device(tenant)
