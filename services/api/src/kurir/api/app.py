@@ -97,7 +97,7 @@ def create_app(services: Services, health: Health) -> Litestar:
             documents.router(),
             dashboard.router(),
             embed.router(),
-            shared_paths.router(),
+            shared_paths.router(_shared_paths_parts(services)),
             baileys_gateway.router(),
             rk_connect.router(_rk_connect_parts(services)),
             fonnte.router(services),
@@ -158,6 +158,10 @@ async def serve(life: Lifetime, settings: ApiSettings) -> HttpServer:
 def command() -> None:
     """Run the HTTP api (KURIR_API_HOST, KURIR_API_PORT)."""
     service.run("api", ApiSettings, start)
+
+
+def _shared_paths_parts(of: Services) -> shared_paths.Parts:
+    return shared_paths.Parts(of.bots, of.hosts, of.ip_limit, of.access, of.media, of.sender)
 
 
 def _rk_connect_parts(of: Services) -> rk_connect.Parts:

@@ -55,7 +55,9 @@ class Send(Struct, frozen=True, kw_only=True):
         if self.type == "text":
             return Order(to=self.recipient, content=Text(text=self.message or ""), metadata=self.payload)
         caption = self.message if self.type != "audio" else None  # WhatsApp shows none on sound
-        return Order(to=self.recipient, file=File(kind=self.type, caption=caption, any_type=True), metadata=self.payload)
+        return Order(
+            to=self.recipient, file=File(kind=self.type, caption=caption, any_type=True), metadata=self.payload
+        )
 
 
 def from_json(body: bytes) -> Send:
