@@ -32,7 +32,7 @@ from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey, new_master_key
 from tests.support.server_process import free_port
 
-TENANTS = 400  # with a device each; RK Connect takes 60 messages a minute of each
+TENANTS = 1000  # with a device each; RK Connect takes 60 messages a minute of each
 SECONDS = 0.5
 ROUNDS = 5
 TO = "6281234567890"
