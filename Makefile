@@ -97,7 +97,7 @@ format: .venv/.synced ## Format the code and mend what the linter can mend
 .PHONY: test
 test: setup .venv/.receivers-synced ## All tests: unit, broker, contract, system (T=path K=name select)
 	@deploy/system-packages chromium php-cli php-curl php-illuminate-http php-guzzlehttp-guzzle
-	@$(RUN) pytest $(T) $(if $(K),-k "$(K)")
+	@$(RUN) pytest $(if $(T)$(K),,--compatibility=check) $(T) $(if $(K),-k "$(K)")
 
 .PHONY: compatibility
 compatibility: setup .venv/.receivers-synced ## Make the table of other gateways' endpoints from the tests that show them

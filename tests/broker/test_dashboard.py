@@ -501,6 +501,7 @@ async def test_an_account_keeps_its_contacts(scene: Scene) -> None:
     await page.fill("Name", "Bea")
     await page.choose("Group", "None")
     await page.press("Save")
+    await page.holds("the list is drawn anew", "!document.body.innerText.includes('<b>Bea</b>')")
     await page.press("Delete the group Customers")
     await page.press("Delete")
     await page.sees("No groups yet.")

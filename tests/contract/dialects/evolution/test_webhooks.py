@@ -50,7 +50,7 @@ class Told:
 
 @pytest.mark.shows(NAME, "webhook connection.update", "QR", "connecting", "open", "close")
 @pytest.mark.shows(NAME, "webhook messages.upsert", "data")
-@pytest.mark.shows(NAME, "webhook send.message.status", "sent", "failed")
+@pytest.mark.shows(NAME, "webhook send.message.status", "sent", "failed", "retry")
 async def test_an_instance_s_webhook_tells_its_life_its_messages_and_what_became_of_them(evolution: Evolution) -> None:
     async with WebhookReceiver() as receiver:
         told = Told(receiver)
