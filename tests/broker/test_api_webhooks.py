@@ -215,7 +215,7 @@ async def test_what_is_sent_how_fast_and_how_often_again_is_the_tenants_choice(a
     wanted = {"deviceIds": [device], "chats": ["+62 811-1222-333", "120363@g.us"], "direction": "in", "fromMe": False}
     body = {"url": URL, "filter": wanted, "maxPerSecond": 20, "retrySchedule": [1, 60]}
     made = (await tenant.post("/webhooks", json=body)).json()
-    assert made["filter"] == {**wanted, "chats": ["628111222333@s.whatsapp.net", "120363@g.us"]}
+    assert made["filter"] == {**wanted, "chats": ["628111222333@s.whatsapp.net", "120363@g.us"], "groups": None}
     assert (made["maxPerSecond"], made["retrySchedule"]) == (20, [1, 60])
     endpoint = await stored(api, tenant, made["id"])
     assert endpoint.filter.devices == (device,)
@@ -225,7 +225,7 @@ async def test_what_is_sent_how_fast_and_how_often_again_is_the_tenants_choice(a
     assert (refused.status_code, refused.json()["field"]) == (404, "filter.deviceIds[1]")
     cleared: dict[str, Any] = {"filter": {}, "maxPerSecond": None, "retrySchedule": None}
     changed = (await tenant.patch(f"/webhooks/{made['id']}", json=cleared)).json()
-    assert changed["filter"] == {"deviceIds": [], "chats": [], "direction": None, "fromMe": None}
+    assert changed["filter"] == {"deviceIds": [], "chats": [], "direction": None, "fromMe": None, "groups": None}
     assert (changed["maxPerSecond"], changed["retrySchedule"]) == (None, None)
 
 

@@ -8,12 +8,15 @@ import msgspec
 import pytest
 from nats.aio.msg import Msg
 
-from kurir.contracts import events, ids, subjects
+from kurir.contracts import events, ids, streams, subjects
 from kurir.contracts.content import Address
 from kurir.contracts.deliveries import Delivery
+from kurir.runtime.broker import BrokerUnavailable
 from kurir.runtime.bucket_watch import BucketWatch
 from kurir.runtime.partitions import partition_of
+from kurir.runtime.progress import pending
 from tests.support.api_server import MASTER_KEY, Client, running_api
+from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
 from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import WebhookReceiver
@@ -72,6 +75,16 @@ async def said(stage: Stage, tenant: Client, number: int) -> str:
     return event.id
 
 
+async def is_judged(stage: Stage, webhook: str, in_order: bool) -> bool:
+    """Whether nothing waits to be made deliveries of, nor for the webhook's line."""
+    if await pending(stage.bus, streams.EVENTS.name, streams.FANOUT_CONSUMER):
+        return False
+    try:
+        return not in_order or not await pending(stage.bus, streams.EVENTS.name, streams.in_order_consumer(webhook))
+    except BrokerUnavailable:  # a line that is off may have no consumer
+        return True
+
+
 async def test_the_event_right_after_the_answer_reaches_a_new_webhook(
     stage: Stage, tenant: Client, receiver: WebhookReceiver
 ) -> None:
@@ -100,6 +113,7 @@ async def test_the_event_right_after_a_change_meets_the_webhook_as_it_now_is(
         is_off = in_order or number % 2  # what a line in order hears of is changed at its consumer
         await changed(tenant, webhook, **({"active": False} if is_off else {"events": ["message.status"]}))
         await said(stage, tenant, number)
+        await until("it was judged while the webhook did not want it", lambda: is_judged(stage, webhook, in_order))
     assert [request.header("webhook-id") for request in receiver.received] == expected
 
 
