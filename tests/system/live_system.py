@@ -55,12 +55,11 @@ class LiveSystem:
 
     async def start(self) -> None:
         """Everything up and ready."""
-        os.environ.update(self._environment)
         for process in servers(self.settings):
             self._processes[process.name] = process
             await process.start()
         await self.kurir("topology", "apply")
-        wanted = services(self.settings)
+        wanted = services(self.settings, self._environment)
         self._processes |= {process.name: process for process in wanted}
         await asyncio.gather(*(process.start() for process in wanted))
         self._keepers = [
@@ -74,14 +73,12 @@ class LiveSystem:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         for process in reversed(self._processes.values()):
             await process.stop()
-        for name in self._environment:
-            os.environ.pop(name, None)
 
     async def kurir(self, *arguments: str, stdin: str = "") -> str:
         """Run a kurir command against this system and return what it printed."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "kurir.cli", *arguments),
-            env={**os.environ, **service_environment(self.settings)},
+            env={**os.environ, **service_environment(self.settings), **self._environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -13,11 +13,14 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
 from kurir.cli.processes import ManagedProcess, StartFailed
 from kurir.cli.settings import UpSettings
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 SERVICES = ("api", "session-node", "webhook-dispatcher", "scheduler")
 
@@ -36,9 +39,9 @@ def servers(settings: UpSettings) -> list[ManagedProcess]:
     return wanted
 
 
-def services(settings: UpSettings) -> list[ManagedProcess]:
-    """The four services, each started by the command that a container starts."""
-    shared = service_environment(settings)
+def services(settings: UpSettings, more: Mapping[str, str] = NOTHING) -> list[ManagedProcess]:
+    """The four services, each started by the command that a container starts, with `more` in its environment."""
+    shared = {**service_environment(settings), **more}
     return [_service(settings, name, index, shared) for index, name in enumerate(SERVICES)]
 
 
