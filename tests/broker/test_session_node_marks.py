@@ -1,10 +1,13 @@
 """The mark of a message that waits is stored with the outcome of the one before it, and means what any mark means."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
-from kurir.contracts import subjects
+from kurir.contracts import events, subjects
 from kurir.contracts.content import Location
 from kurir.contracts.events import MessageSending, MessageStatusChanged
 from kurir.contracts.streams import EVENTS
@@ -37,6 +40,18 @@ def marked_ahead(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@asynccontextmanager
+async def connected_shard(gateway: Gateway, node: str = "node") -> AsyncIterator[LocalShard]:
+    """A shard whose device is connected: no order waits for that, and each finds the next one right behind it."""
+
+    async def is_connected() -> bool:
+        return await gateway.state("d1") == "connected"
+
+    async with LocalShard(gateway.url, node=node) as shard:
+        await until("the device is connected", is_connected, within_s=30)
+        yield shard
+
+
 async def test_each_message_is_begun_once_and_after_the_outcome_of_the_one_before(
     gateway: Gateway, marked_ahead: list[str]
 ) -> None:
@@ -53,15 +68,19 @@ async def test_each_message_is_begun_once_and_after_the_outcome_of_the_one_befor
 
 async def test_a_mark_stored_ahead_stands_right_behind_the_outcome(gateway: Gateway, marked_ahead: list[str]) -> None:
     await gateway.add_device("d1")
-    first, second = a_message("d1"), a_message("d1")
-    await gateway.order(first, second)
-    async with LocalShard(gateway.url):
-        await until("both are sent", lambda: gateway.has_status([first, second], "sent"), within_s=30)
-    assert marked_ahead == [second.id]
-    stored = await gateway.bus.read_from(EVENTS.name, subjects.event(TENANT, "d1", "send.message.>"), 1, 100)
-    said = {(subjects.parse_event(one.subject).type, one.seq) for one in stored}
-    outcome = min(seq for type_, seq in said if type_ == "send.message.status")
-    assert ("send.message.sending", outcome + 1) in said
+    messages = [a_message("d1") for _ in range(20)]
+    async with connected_shard(gateway):
+        await gateway.order(*messages)
+        await until("all are sent", lambda: gateway.has_status(messages, "sent"), within_s=30)
+    stored = await gateway.bus.read_from(EVENTS.name, subjects.event(TENANT, "d1", "send.message.>"), 1, 200)
+    outcomes, marks = dict[str, int](), dict[str, int]()
+    for one in stored:
+        fact = events.decode(subjects.parse_event(one.subject).type, one.data)
+        assert isinstance(fact, MessageSending | MessageStatusChanged)
+        (marks if isinstance(fact, MessageSending) else outcomes).setdefault(fact.message_id, one.seq)
+    before = {after.id: message.id for message, after in pairwise(messages)}
+    assert marked_ahead
+    assert {id_: marks[id_] for id_ in marked_ahead} == {id_: outcomes[before[id_]] + 1 for id_ in marked_ahead}
 
 
 async def test_only_what_needs_nothing_but_to_be_sent_is_marked_ahead(
@@ -71,8 +90,8 @@ async def test_only_what_needs_nothing_but_to_be_sent_is_marked_ahead(
     place = a_message("d1", content=Location(latitude=-6.2, longitude=106.8))
     late = a_message("d1", expires_at=datetime.now(UTC) - timedelta(seconds=1))
     plain = [a_message("d1"), a_message("d1")]
-    await gateway.order(plain[0], late, place, plain[1])
-    async with LocalShard(gateway.url):
+    async with connected_shard(gateway):
+        await gateway.order(plain[0], late, place, plain[1])
         await until("all have ended", lambda: gateway.has_status([*plain, place], "sent"), within_s=30)
         await until("the late one has ended", lambda: gateway.has_status([late], "expired"))
     assert marked_ahead == [plain[1].id]
@@ -83,9 +102,8 @@ async def test_a_message_marked_by_an_owner_that_stops_before_it_begins_is_sent_
 ) -> None:
     await gateway.add_device("d1")
     first, second = a_message("d1"), a_message("d1")
-    await gateway.order(first, second)
     original = Outbound._store
-    async with LocalShard(gateway.url, node="former") as former:
+    async with connected_shard(gateway, node="former") as former:
 
         async def store_and_stop(
             self: Outbound, outcome: MessageStatusChanged, following: Following | None
@@ -98,6 +116,7 @@ async def test_a_message_marked_by_an_owner_that_stops_before_it_begins_is_sent_
 
         with monkeypatch.context() as patched:
             patched.setattr(Outbound, "_store", store_and_stop)
+            await gateway.order(first, second)
             await until("the second is marked", lambda: gateway.has_status([second], "sending"), within_s=30)
             await former.stop()
     async with LocalShard(gateway.url, node="next"):

@@ -10,8 +10,8 @@ from kurir.session_node.keys import archive
 from kurir.session_node.keys.archive import ArchiveRefused, DeviceKeys, Lock, MasterKeyLock, PassphraseLock
 
 KEYS = DeviceKeys(
-    tenant="t1",
-    device="dev_1",
+    tenant="tenant-of-the-archive",
+    device="dev_of_the_archive",
     jid="628111000001:7@s.whatsapp.net",
     exported_at=datetime(2026, 11, 21, tzinfo=UTC),
     store=b"SQLite format 3\0" + bytes(range(256)) * 40,
@@ -46,7 +46,7 @@ def test_what_was_closed_is_opened(lock: Lock) -> None:
 
 def test_nothing_of_the_device_can_be_read_without_the_key(lock: Lock) -> None:
     data = archive.close(KEYS, lock)
-    assert not any(word.encode() in data for word in ("t1", "dev_1", "628111000001", "SQLite"))
+    assert not any(word.encode() in data for word in (KEYS.tenant, KEYS.device, "628111000001", "SQLite"))
 
 
 def test_no_two_files_are_alike(lock: Lock) -> None:
