@@ -82,14 +82,17 @@ async def test_each_kind_of_file_becomes_its_content(api: Api, tenant: Client) -
     device = await tenant.device()
     for kind, data, name, fields in (
         ("video", MP4 + bytes(2000), "a.mp4", {}),
+        ("video", MP4 + bytes(2000), "a.mp4", {"ptv": "true"}),
         ("audio", OGG, "a.ogg", {"ptt": "true"}),
         ("document", b"%PDF-1.7\n" + bytes(100), "a.pdf", {"fileName": "Invoice.pdf"}),
         ("document", docx(), "a.docx", {}),
     ):
         answer = await upload(tenant, device, kind, data, name, **fields)
         assert answer.status_code == 200, (kind, answer.text)
-    video, audio, pdf, word = await contents(api)
+    video, note, audio, pdf, word = await contents(api)
     assert isinstance(video, Video)
+    assert isinstance(note, Video)
+    assert (video.note, note.note) == (False, True)
     assert isinstance(audio, Audio)
     assert audio.voice
     assert isinstance(pdf, Document)

@@ -65,6 +65,7 @@ def test_a_text_is_a_conversation_and_with_a_quote_an_extended_text() -> None:
     [
         (Image(media=MEDIA, caption="c"), "imageMessage"),
         (Video(media=MEDIA, caption="c"), "videoMessage"),
+        (Video(media=MEDIA, note=True), "ptvMessage"),
         (Audio(media=MEDIA), "audioMessage"),
         (Document(media=MEDIA, caption="c"), "documentMessage"),
         (Sticker(media=MEDIA), "stickerMessage"),
@@ -98,6 +99,8 @@ def test_view_once_media_is_wrapped() -> None:
     wrapped = to_whatsapp.message(Image(media=MEDIA, view_once=True), upload=UPLOAD).viewOnceMessageV2.message
     assert wrapped.imageMessage.viewOnce
     assert wrapped.imageMessage.URL == "https://x/1"
+    note = to_whatsapp.message(Video(media=MEDIA, view_once=True, note=True), upload=UPLOAD)
+    assert note.viewOnceMessageV2.message.ptvMessage.viewOnce
 
 
 def test_a_location_a_poll_and_a_reaction_keep_their_parts() -> None:

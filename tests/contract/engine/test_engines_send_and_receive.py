@@ -51,6 +51,7 @@ ONE_OF_EACH: tuple[Content, ...] = (
     Text(text="hi"),
     Image(media=KEPT.media, caption="a pixel"),
     Video(media=KEPT.media),
+    Video(media=KEPT.media, note=True),
     Audio(media=KEPT.media),
     Document(media=KEPT.media, caption="a pixel"),
     Sticker(media=KEPT.media),

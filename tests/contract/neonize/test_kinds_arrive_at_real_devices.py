@@ -61,6 +61,7 @@ async def test_a_kind_without_media_arrives_as_it_was_sent(ayu: Person, budi: Pe
     [
         (Image(media=PICTURE.media, caption="a slope"), PICTURE),
         (Video(media=PICTURE.media, caption="no film"), PICTURE),
+        (Video(media=PICTURE.media, note=True), PICTURE),
         (Audio(media=TONE.media), TONE),
         (Document(media=PICTURE.media, caption="the plan"), PICTURE),
     ],
@@ -73,7 +74,8 @@ async def test_media_arrives_byte_by_byte(
     sent = await ayu.send(budi.jid, content, kept)
     received = await budi.until_message(sent.whatsapp_id)
     assert type(received.content) is type(content)
-    assert getattr(received.content, "caption", None) == getattr(content, "caption", None)
+    for said in ("caption", "note"):
+        assert getattr(received.content, said, None) == getattr(content, said, None)
     media = received.content.media
     assert (media.mimetype, media.size) == (kept.media.mimetype, len(data))
     assert media.sha256 == hashlib.sha256(data).hexdigest()

@@ -17,6 +17,7 @@ from kurir.contracts.content import (
     Reaction,
     Sticker,
     Text,
+    Video,
 )
 from kurir.contracts.records import DialectOptions
 from tests.contract.dialects.evolution.conftest import (
@@ -238,6 +239,31 @@ async def test_every_other_kind_is_sent_in_both_versions(evolution: Evolution) -
     )
 
 
+@pytest.mark.shows(NAME, "POST /message/sendPtv/{instance}", "v2 video", "multipart file", "answer.message.ptvMessage")
+@pytest.mark.shows(NAME, SEND_MEDIA, "v2 mediatype ptv")
+async def test_a_video_is_sent_as_a_round_note(evolution: Evolution) -> None:
+    await evolution.connected()
+    path = f"/message/sendPtv/{INSTANCE}"
+    film = b64("a.mp4")
+    note = await sent(evolution, "sendPtv", {"number": NUMBER, "video": film, "delay": 10})
+    assert note["messageType"] == "ptvMessage"
+    assert (note["message"]["ptvMessage"]["mimetype"], note["message"]["ptvMessage"]["fileLength"]) == (
+        "video/mp4",
+        "700",
+    )
+    media = {"number": NUMBER, "mediatype": "ptv", "media": film, "caption": "not shown"}
+    as_media = await sent(evolution, "sendMedia", media)
+    assert as_media["messageType"] == "ptvMessage"
+    form = await evolution.request(
+        "POST", path, data={"number": NUMBER}, files={"file": ("a.mp4", file_of("a.mp4", 900))}
+    )
+    assert form.status_code == 201, form.text
+    contents = [command.content for command in await evolution.sent()]
+    assert [(one.note, one.caption) for one in contents if isinstance(one, Video)] == [(True, None)] * 3
+    for wrong, status in (({"number": NUMBER}, 400), ({"number": NUMBER, "video": b64("a.png")}, 415)):
+        assert (await evolution.post(path, wrong)).status_code == status
+
+
 @pytest.mark.shows(NAME, "POST /message/sendButtons/{instance}", "error 400")
 @pytest.mark.shows(NAME, "POST /message/sendTemplate/{instance}", "error 400")
 @pytest.mark.shows(NAME, "POST /message/sendList/{instance}", "error 501")
@@ -248,7 +274,7 @@ async def test_what_cannot_be_sent_is_refused_and_named(evolution: Evolution) ->
     assert (buttons.status_code, messages_of(buttons)) == (400, ["Method not available on WhatsApp Baileys"])
     template = await evolution.post(f"/message/sendTemplate/{INSTANCE}", {"number": NUMBER})
     assert template.status_code == 400
-    for last, what in (("sendList", "list messages"), ("sendStatus", "status messages"), ("sendPtv", "video notes")):
+    for last, what in (("sendList", "list messages"), ("sendStatus", "status messages")):
         refused = await evolution.post(f"/message/{last}/{INSTANCE}", {"number": NUMBER})
         assert (refused.status_code, refused.json()["error"]) == (501, "Not Implemented")
         assert what in messages_of(refused)[0]

@@ -64,9 +64,12 @@ class Image(Struct, frozen=True, kw_only=True, tag_field="kind", tag="image"):
 
 
 class Video(Struct, frozen=True, kw_only=True, tag_field="kind", tag="video"):
+    """Film; `note` sends it as a video note (round, played at once), which has no caption to show."""
+
     media: Media
     caption: str | None = None
     view_once: bool = False
+    note: bool = False
 
 
 class Audio(Struct, frozen=True, kw_only=True, tag_field="kind", tag="audio"):

@@ -57,7 +57,8 @@ def message(
         case Image():
             return _wrapped("imageMessage", _media_message(content.media, media_url, content.caption), context)
         case Video():
-            return _wrapped("videoMessage", _media_message(content.media, media_url, content.caption), context)
+            name = "ptvMessage" if content.note else "videoMessage"
+            return _wrapped(name, _media_message(content.media, media_url, content.caption), context)
         case Audio():
             return _wrapped("audioMessage", {**_media_message(content.media, media_url), "ptt": content.voice}, context)
         case Document():

@@ -17,8 +17,8 @@ FileKind = Literal["image", "video", "audio", "document", "sticker"]
 class File(Struct, frozen=True, kw_only=True):
     """The file of a message: at `url`, or its bytes as `data`; with neither, the one that came in the request's form.
 
-    `voice` sends sound as a voice note. `file_name` goes before the name that the file came under.
-    With `any_type` a document may be of any type, an image too.
+    `voice` sends sound as a voice note, `note` a video as a round video note. `file_name` goes before the name that the
+    file came under. With `any_type` a document may be of any type, an image too.
     """
 
     kind: FileKind
@@ -27,6 +27,7 @@ class File(Struct, frozen=True, kw_only=True):
     file_name: str | None = None
     caption: str | None = None
     voice: bool = False
+    note: bool = False
     view_once: bool = False
     any_type: bool = False
 

@@ -35,8 +35,8 @@ Version = Literal["v1", "v2"]
 MAX_TEXT: Final = 65_536
 MAX_CAPTION: Final = 4096
 MAX_DELAY_MS: Final = 20_000  # longer ones are typed for as long as WhatsApp shows it
-MEDIA_TYPES: Final = ("image", "document", "video", "audio")
-DEFAULT_NAMES: Final[dict[str, str | None]] = {"image": "image.png", "video": "video.mp4"}
+MEDIA_TYPES: Final = ("image", "document", "video", "audio", "ptv")
+DEFAULT_NAMES: Final[dict[str, str | None]] = {"image": "image.png", "video": "video.mp4", "ptv": "video.mp4"}
 
 _NUMBER = re.compile(r"[+(]?[0-9][0-9@.+()\s\w-]*")
 _DATA_URL = re.compile(r"data:[^,]{0,255};base64,")
@@ -72,12 +72,10 @@ def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
     fields = Fields(values)
     body, version = _inner(fields, "mediaMessage")
     body.require("mediatype", *(() if has_file else ("media",)))
-    kind = body.text("mediatype", allowed=(*MEDIA_TYPES, "ptv"))
+    kind = body.text("mediatype", allowed=MEDIA_TYPES)
     body.text("mimetype", max_length=255)  # what a file is, its bytes say
     name = body.optional("fileName", max_length=255)
     caption = body.optional("caption", max_length=MAX_CAPTION)
-    if kind == "ptv":
-        raise errors.lacking("video notes (ptv)")
     media = None if has_file else body.raw("media")
     if kind == "document" and isinstance(media, str) and name is None:
         if not _is_url(media):
@@ -88,11 +86,12 @@ def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
         version,
         file=_file(
             fields,
-            cast(FileKind, kind),
+            "video" if kind == "ptv" else cast(FileKind, kind),
             media,
             has_file=has_file,
             name=name or DEFAULT_NAMES.get(kind),
-            caption=caption if kind != "audio" else None,
+            caption=caption if kind not in ("audio", "ptv") else None,
+            note=kind == "ptv",
         ),
     )
 
@@ -100,6 +99,11 @@ def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
 def send_audio(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
     """A voice note. Raises Invalid or Refused."""
     return _send_file(values, "audioMessage", ("audio",), "audio", has_file=has_file, voice=True)
+
+
+def send_video_note(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
+    """Raises Invalid or Refused."""
+    return _send_file(values, "ptvMessage", ("video",), "video", has_file=has_file, note=True)
 
 
 def send_sticker(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
@@ -165,7 +169,12 @@ SENDS: Final[dict[str, Callable[[Mapping[str, Any]], Send]]] = {
 }
 """Sends without a file, by the last part of their path."""
 
-FILE_SENDS: Final = {"sendMedia": send_media, "sendWhatsAppAudio": send_audio, "sendSticker": send_sticker}
+FILE_SENDS: Final = {
+    "sendMedia": send_media,
+    "sendWhatsAppAudio": send_audio,
+    "sendPtv": send_video_note,
+    "sendSticker": send_sticker,
+}
 """Sends whose file may come in a form too."""
 
 NOT_SENT: Final[dict[str, Refused]] = {
@@ -173,7 +182,6 @@ NOT_SENT: Final[dict[str, Refused]] = {
     "sendTemplate": Refused(errors.NO_TEMPLATES),
     "sendList": errors.lacking("list messages"),
     "sendStatus": errors.lacking("status messages (stories)"),
-    "sendPtv": errors.lacking("video notes (ptv)"),
     "sendCarousel": errors.lacking("carousel messages"),
 }
 
@@ -261,13 +269,14 @@ def _send_file(
     *,
     has_file: bool,
     voice: bool = False,
+    note: bool = False,
 ) -> Send:
     fields = Fields(values)
     body, version = _inner(fields, name)
     where = next((one for one in within if body.has(one)), within[0 if version == "v1" else -1])
     if not has_file:
         body.require(where)
-    return _send(fields, version, file=_file(fields, kind, body.raw(where), has_file=has_file, voice=voice))
+    return _send(fields, version, file=_file(fields, kind, body.raw(where), has_file=has_file, voice=voice, note=note))
 
 
 def _file(
@@ -279,11 +288,12 @@ def _file(
     name: str | None = None,
     caption: str | None = None,
     voice: bool = False,
+    note: bool = False,
 ) -> File | None:
     """The file that is meant. None where something before it was wrong already. Raises Refused for neither URL nor
     base64."""
     if has_file:
-        return File(kind=kind, file_name=name, caption=caption, voice=voice)
+        return File(kind=kind, file_name=name, caption=caption, voice=voice, note=note)
     if fields.findings:
         return None
     if not isinstance(media, str):
@@ -291,8 +301,8 @@ def _file(
     if _is_url(media):
         if len(media) > 2048 or not media.isprintable():
             raise Refused(errors.NOT_MEDIA)
-        return File(kind=kind, url=media, file_name=name, caption=caption, voice=voice)
-    return File(kind=kind, data=_decoded(media), file_name=name, caption=caption, voice=voice)
+        return File(kind=kind, url=media, file_name=name, caption=caption, voice=voice, note=note)
+    return File(kind=kind, data=_decoded(media), file_name=name, caption=caption, voice=voice, note=note)
 
 
 def _is_url(media: str) -> bool:

@@ -159,6 +159,7 @@ def _request(device: Device, order: Order) -> SendRequest:
         caption=file.caption,
         file_name=file.file_name,
         ptt=file.voice,
+        ptv=file.note,
         view_once=file.view_once,
         **common,
     )

@@ -82,7 +82,7 @@ class SendText(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_un
 
 class SendMedia(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A file, by `url` in JSON or as part `file` of multipart/form-data. What it is, its bytes say: `mimetype` is
-    read and not relied on. `ptt` sends audio as a voice note."""
+    read and not relied on. `ptt` sends audio as a voice note, `ptv` a video as a round video note."""
 
     kind: MediaKind
     url: Annotated[str, Meta(min_length=8, max_length=2048)] | None = None
@@ -90,6 +90,7 @@ class SendMedia(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_u
     file_name: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     mimetype: Annotated[str, Meta(max_length=127)] | None = None
     ptt: bool = False
+    ptv: bool = False
     view_once: bool = False
 
 
@@ -219,7 +220,7 @@ def media_content(request: SendMedia, media: Media) -> Content:
         case "image":
             return Image(media=media, caption=request.caption, view_once=request.view_once)
         case "video":
-            return Video(media=media, caption=request.caption, view_once=request.view_once)
+            return Video(media=media, caption=request.caption, view_once=request.view_once, note=request.ptv)
         case "audio":
             return Audio(media=media, voice=request.ptt)
         case "document":

@@ -30,7 +30,7 @@ export function preview({ kind, content }) {
   const named = {
     text: () => content.text,
     image: () => content.caption ?? "Image",
-    video: () => content.caption ?? "Video",
+    video: () => content.caption ?? (content.note ? "Video note" : "Video"),
     audio: () => (content.voice ? "Voice note" : "Audio"),
     document: () => content.caption ?? content.media?.fileName ?? "Document",
     sticker: () => "Sticker",

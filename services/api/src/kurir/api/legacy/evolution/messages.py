@@ -12,17 +12,23 @@ from kurir.contracts.states import SENTENCES, Reason
 from kurir.dialects.evolution import answers, errors, requests
 from kurir.dialects.evolution.answers import Message
 from kurir.dialects.evolution.requests import Send
-from kurir.dialects.orders import Order
+from kurir.dialects.orders import File, Order
 
 SENT_WITHIN_S = 15.0  # a video is converted in that time; the end of a service leaves requests 20 s
-FILE_PARTS = ("file", "attachment", "media", "audio", "sticker", "image")
+FILE_PARTS = ("file", "attachment", "media", "audio", "video", "sticker", "image")
 
 _NOT_THERE: frozenset[Reason] = frozenset({"not_on_whatsapp", "invalid_recipient"})
 _OFFLINE: frozenset[Reason] = frozenset(
     {"device_offline", "device_logged_out", "device_banned", "device_replaced", "engine_unavailable", "device_deleted"}
 )
 _IN_DOUBT: frozenset[Reason] = frozenset({"send_timeout", "outcome_unknown"})
-_KINDS = {"image": "imageMessage", "video": "videoMessage", "audio": "audioMessage", "document": "documentMessage"}
+_KINDS = {
+    "image": "imageMessage",
+    "video": "videoMessage",
+    "audio": "audioMessage",
+    "document": "documentMessage",
+    "sticker": "stickerMessage",
+}
 
 
 def send_of(last: str) -> Handler:
@@ -124,9 +130,13 @@ def _message(order: Order, sent: Sent) -> Message:
         at=sent.at,
         quote=order.quote,
         mentions=order.mentions,
-        kind=_KINDS.get(order.file.kind, "stickerMessage") if order.file is not None else "conversation",
+        kind=_kind_of(order.file) if order.file is not None else "conversation",
         caption=order.file.caption if order.file is not None else None,
     )
+
+
+def _kind_of(file: File) -> str:
+    return "ptvMessage" if file.note else _KINDS[file.kind]
 
 
 async def _with_everyone(call: Call, device: Device, send: Send) -> Order:

@@ -142,7 +142,8 @@ def message(
             return _view_once(Message(imageMessage=image)) if content.view_once else Message(imageMessage=image)
         case Video():
             video = VideoMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
-            return _view_once(Message(videoMessage=video)) if content.view_once else Message(videoMessage=video)
+            shown = Message(ptvMessage=video) if content.note else Message(videoMessage=video)
+            return _view_once(shown) if content.view_once else shown
         case Audio():
             media = _media(upload, content.media, form)
             if content.voice:
@@ -223,7 +224,7 @@ def _media(upload: Any, media: Media, form: MediaForm | None) -> dict[str, Any]:
 
 
 def _view_once(inner: Any) -> Any:
-    media = inner.imageMessage if inner.HasField("imageMessage") else inner.videoMessage
+    ((_, media),) = inner.ListFields()
     media.viewOnce = True
     return Message(viewOnceMessageV2=FutureProofMessage(message=inner))
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from neonize.proto import Neonize_pb2 as neonize
+from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as WhatsAppMessage
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import ProtocolMessage
 
 from kurir.contracts.content import (
@@ -64,7 +65,9 @@ def received(data: bytes, own: frozenset[str], attach: Callable[[Any], Attachmen
         push_name=info.Pushname or None,
         quote=None if context is None else _quote(context, chat, own),
         mentions=() if context is None else tuple(context.mentionedJID),
-        attachment=attach(inner) if isinstance(content, Image | Video | Audio | Document | Sticker) else None,
+        attachment=attach(_fetchable(inner))
+        if isinstance(content, Image | Video | Audio | Document | Sticker)
+        else None,
     )
 
 
@@ -132,7 +135,12 @@ def _known_content(name: str, part: Any, view_once: bool, speaker: _Speaker) -> 
         case "imageMessage":
             return Image(media=_media(part), caption=part.caption or None, view_once=view_once or part.viewOnce)
         case "videoMessage" | "ptvMessage":
-            return Video(media=_media(part), caption=part.caption or None, view_once=view_once or part.viewOnce)
+            return Video(
+                media=_media(part),
+                caption=part.caption or None,
+                view_once=view_once or part.viewOnce,
+                note=name == "ptvMessage",
+            )
         case "audioMessage":
             return Audio(media=_media(part), voice=part.PTT)
         case "documentMessage":
@@ -160,6 +168,11 @@ def _known_content(name: str, part: Any, view_once: bool, speaker: _Speaker) -> 
             )
         case _:
             return Unsupported(whatsapp_type=name)
+
+
+def _fetchable(message: Any) -> Any:
+    """The message as the library finds a file in it: of a video note it does not look (whatsmeow's DownloadAny)."""
+    return WhatsAppMessage(videoMessage=message.ptvMessage) if message.HasField("ptvMessage") else message
 
 
 def _preview(part: Any) -> LinkPreview | None:
