@@ -1,6 +1,7 @@
 """Groups over HTTP, answered by a device."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.api_server import Client
 from tests.support.conditions import until
 from tests.support.connected_devices import Gateway, running_gateway
 from tests.support.nats_server import NatsServer
+from tests.support.pictures import a_picture
 from tests.support.session_nodes import LocalShard
 
 ANI, BUDI = "6281234567", "6281234568"
@@ -97,6 +99,25 @@ async def test_subject_description_and_invitation_link_are_changed(tenant: Clien
     assert renewed != link
     joined = await tenant.post(f"/devices/{device}/groups/join", json={"link": renewed})
     assert (joined.status_code, joined.json()) == (200, {"id": group["id"]})
+
+
+async def test_a_group_is_seen_by_its_invitation_and_gets_a_picture(tenant: Client, device: str) -> None:
+    group = await made(tenant, device)
+    path = f"/devices/{device}/groups/{group['id']}"
+    code = (await tenant.get(f"{path}/invite-link")).json()["link"].rpartition("/")[2]
+    assert (await tenant.get(f"/devices/{device}/groups/invitations/{code}")).json() == group
+    nowhere = await tenant.get(f"/devices/{device}/groups/invitations/nowhere")
+    assert (nowhere.status_code, nowhere.json()["field"]) == (400, "link")
+    picture_of = f"/devices/{device}/contacts/{group['id']}/picture"
+    seen = []
+    for colour in ("teal", "coral"):
+        data = base64.b64encode(a_picture(colour)).decode()
+        assert (await tenant.request("PUT", f"{path}/picture", json={"data": data})).status_code == 204
+        seen.append((await tenant.get(picture_of)).json()["id"])
+    assert seen[0] != seen[1]
+    for wrong, field in (({}, "url"), ({"data": "no base64"}, "data"), ({"data": "aGVsbG8="}, "kind")):
+        refused = await tenant.request("PUT", f"{path}/picture", json=wrong)
+        assert (refused.status_code in (400, 415), refused.json()["field"]) == (True, field), refused.text
 
 
 async def test_a_group_that_was_left_is_not_there_any_more(tenant: Client, device: str) -> None:

@@ -49,6 +49,7 @@ def body_for(path: str) -> dict[str, Any] | None:
         "/devices/{deviceId}/groups/{groupId}/description": {"description": "mine now"},
         "/devices/{deviceId}/groups/{groupId}/rights": {"isAnnounce": True},
         "/devices/{deviceId}/groups/{groupId}/disappearing": {"seconds": 86400},
+        "/devices/{deviceId}/groups/{groupId}/picture": {"url": "https://example.com/a.png"},
         "/devices/{deviceId}/numbers/check": {"numbers": ["6281234567890"]},
         "/devices/{deviceId}/presence": {"presence": "online"},
         "/devices/{deviceId}/chats/{chatId}/read": {"messageIds": ["3A01"]},

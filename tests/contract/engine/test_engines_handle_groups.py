@@ -15,6 +15,7 @@ from kurir.session_node.engines.requests import (
     ShowsPresence,
 )
 from tests.contract.engine.worlds import Watched, World
+from tests.support.pictures import a_picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -88,10 +89,31 @@ async def test_a_renewed_invitation_link_is_another_one(session: HandlesGroups) 
     assert await session.join_group(renewed.rpartition("/")[2]) == group
 
 
-async def test_a_link_that_leads_nowhere_is_refused(session: HandlesGroups) -> None:
+@pytest.mark.parametrize("ask", ["join_group", "invitation"])
+async def test_a_link_that_leads_nowhere_is_refused(session: HandlesGroups, ask: str) -> None:
     with pytest.raises(RequestFailed) as failed:
-        await session.join_group("nowhere")
+        await getattr(session, ask)("nowhere")
     assert failed.value.reason == "invalid_recipient"
+
+
+async def test_a_group_is_seen_by_its_invitation_before_it_is_joined(world: World, session: HandlesGroups) -> None:
+    code = await world.invitation_of_others()
+    seen = await session.invitation(code)
+    assert seen.subject
+    assert seen.jid not in [group.jid for group in await session.groups()]
+    assert await session.join_group(code) == seen.jid
+
+
+async def test_a_group_gets_a_picture(session: HandlesGroups) -> None:
+    assert isinstance(session, ShowsPictures)
+    group = (await session.create_group("Office", ())).jid
+    await session.set_group_picture(group, a_picture("teal"))
+    first = await session.profile_picture(group)
+    await session.set_group_picture(group, a_picture("coral"))
+    second = await session.profile_picture(group)
+    assert first is not None
+    assert second is not None
+    assert first.id != second.id
 
 
 async def test_a_group_that_was_left_is_not_known_any_more(session: HandlesGroups) -> None:

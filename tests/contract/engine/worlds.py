@@ -132,6 +132,10 @@ class World(ABC):
         """Let this happen around a connected session, soon."""
 
     @abstractmethod
+    async def invitation_of_others(self) -> str:
+        """The code of an invitation to a group that no device is in."""
+
+    @abstractmethod
     async def stop(self) -> None:
         """Stop what was started."""
 
@@ -209,6 +213,9 @@ class SandboxWorld(World):
     async def provoke(self, session: EngineSession, happening: Happening) -> None:
         to = self._HAPPENINGS[happening]
         await session.send(SendOrder(message_id=f"m-{happening}", to=to, content=Text(text="hi")))
+
+    async def invitation_of_others(self) -> str:
+        return "AbCdEfGhIjKlMnOp"
 
     async def stop(self) -> None:
         await self._engine.stop()
@@ -336,6 +343,11 @@ class NeonizeWorld(World):
             case "removed":
                 group = await whatsapp.create_group("Choir", friend, [me])
                 await whatsapp.change_group(group, friend, remove=[me])
+
+    async def invitation_of_others(self) -> str:
+        friend = self._CONTACTS["friendly"][0]
+        group = await self._whatsapp.create_group("Choir", friend, [])
+        return str((await self._whatsapp.groups())[group]["invite_code"])
 
     async def paired(self, engine: Engine, watched: Watched, device: str = "d1") -> tuple[EngineSession, SessionSpec]:
         spec = await self._linked.find(device)

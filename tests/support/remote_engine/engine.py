@@ -304,6 +304,13 @@ class RemoteSession:
     async def set_disappearing(self, jid: str, seconds: int) -> None:
         await self._call(None, "set_disappearing", jid, seconds)
 
+    async def set_group_picture(self, jid: str, picture: bytes) -> None:
+        await self._call(None, "set_group_picture", jid, picture)
+
+    async def invitation(self, code: str) -> Group:
+        group: Group = await self._call(Group, "invitation", code)
+        return group
+
     async def leave_group(self, jid: str) -> None:
         await self._call(None, "leave_group", jid)
 

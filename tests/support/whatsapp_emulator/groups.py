@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from tests.support.whatsapp_emulator.accounts import Account, Device, Directory
+from tests.support.whatsapp_emulator.accounts import Account, Device, Directory, picture_id
 from tests.support.whatsapp_emulator.jid import GROUP_SERVER, Jid
 from tests.support.whatsapp_emulator.post import Post, now
 from tests.support.whatsapp_emulator.stanza import Stanza, Value, leaf, parent
@@ -36,6 +36,7 @@ class Group:
     description_id: str = ""
     description_at: int = 0
     invite_code: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    picture: bytes | None = None
     switches: set[str] = field(default_factory=set)
     created_at: int = field(default_factory=lambda: int(time.time()))
 
@@ -113,6 +114,17 @@ class Groups:
     def renew_link(self, group: Group, author: Account, *, by: Device | None = None) -> None:
         group.invite_code = secrets.token_urlsafe(16)
         self._tell(group, author, Stanza("invite", {"code": group.invite_code}), by)
+
+    def set_picture(self, group: Group, author: Account, picture: bytes, *, by: Device | None = None) -> None:
+        """Raises IqRefused for who may not change the group."""
+        if author not in group.roles or ("locked" in group.switches and not group.is_admin(author)):
+            raise IqRefused(403, "forbidden")
+        group.picture = picture
+        said: dict[str, Value] = {"jid": group.jid, "author": author.lid, "id": picture_id(picture), "hash": "emulator"}
+        for device in group.devices():
+            if device is not by:
+                attributes: dict[str, Value] = {"from": group.jid, "type": "picture", "id": self._post.new_id()}
+                self._post.deliver(device, Stanza("notification", attributes | {"t": now()}, [Stanza("set", said)]))
 
     def delete(self, group: Group, author: Account) -> None:
         """The group is no more."""

@@ -14,7 +14,7 @@ from tests.support.whatsapp_emulator.accounts import Account, Device, Directory,
 from tests.support.whatsapp_emulator.connection import Connection
 from tests.support.whatsapp_emulator.faults import Faults
 from tests.support.whatsapp_emulator.front_door import MEDIA_HOST
-from tests.support.whatsapp_emulator.groups import Groups, IqRefused
+from tests.support.whatsapp_emulator.groups import Group, Groups, IqRefused
 from tests.support.whatsapp_emulator.jid import PHONE_SERVER, SERVER, Jid
 from tests.support.whatsapp_emulator.journal import Journal
 from tests.support.whatsapp_emulator.media_host import MediaHost
@@ -26,6 +26,7 @@ from tests.support.whatsapp_emulator.stanza import Stanza, Value, leaf, parent
 
 FEW_PREKEYS = 5
 KEY_TYPE = b"\x05"
+JPEG = b"\xff\xd8"
 PRIVACY_SETTINGS = ("groupadd", "last", "status", "profile", "readreceipts", "online", "calladd")
 
 
@@ -208,14 +209,18 @@ class Queries:
     def _picture(self, asked: Asked) -> list[Stanza]:
         target = asked.iq.find_jid("target")
         account = None if target is None else self._directory.find(target)
-        if asked.type != "get" or account is None or account.picture is None:
+        picture = group.picture if group is not None else account.picture if account is not None else None
+        if picture is None:
             raise IqRefused(404, "item-not-found")
-        identity = picture_id(account.picture)
+        identity = picture_id(picture)
         if asked.about.get("id") == identity:
             return []
-        url, direct_path = self._media.picture_url(identity, account.picture)
+        url, direct_path = self._media.picture_url(identity, picture)
         kind = asked.about.get("type")
         return [Stanza("picture", {"id": identity, "url": url, "type": kind, "direct_path": direct_path})]
+        group = None if target is None else self._groups.find(target)
+        if asked.type == "set":
+            return self._set_picture(asked, group)
 
     # --- the device itself ------------------------------------------------------------------------------------------
 
@@ -226,6 +231,15 @@ class Queries:
     def _app_state(self, asked: Asked) -> list[Stanza]:
         """The state that the phone shared; what a client changes is taken and forgotten."""
         account = asked.device.account
+    def _set_picture(self, asked: Asked, group: Group | None) -> list[Stanza]:
+        picture = asked.about.data
+        if not picture.startswith(JPEG):
+            raise IqRefused(406, "not-acceptable")
+        if group is None:
+            raise IqRefused(404, "item-not-found")
+        self._groups.set_picture(group, asked.device.account, picture, by=asked.device)
+        return [Stanza("picture", {"id": picture_id(picture)})]
+
         collections = []
         for wanted in asked.about.children:
             name, version = wanted.get("name") or "", wanted.get("version") or "0"

@@ -21,6 +21,7 @@ from tests.contract.dialects.evolution.conftest import (
 from tests.support.connected_devices import Gateway, running_gateway
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
+from tests.support.pictures import a_picture
 from tests.support.printed_examples import file_of
 
 NUMBER = "6281234567890"
@@ -87,7 +88,7 @@ async def test_a_group_is_made_changed_and_left(evolution: Evolution) -> None:
 @pytest.mark.shows(NAME, "GET /group/acceptInviteCode/{instance}", "inviteCode")
 @pytest.mark.shows(NAME, "PUT /group/updateSetting/{instance}", "groupJid", "action")
 @pytest.mark.shows(NAME, "PUT /group/toggleEphemeral/{instance}", "groupJid", "expiration")
-@pytest.mark.shows(NAME, "PUT /group/updateGroupPicture/{instance}", "error 501")
+@pytest.mark.shows(NAME, "GET /group/inviteInfo/{instance}", "inviteCode", "answer.id", "answer.subject")
 async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution) -> None:
     await evolution.connected()
     made = await evolution.post(f"/group/create/{INSTANCE}", {"subject": "Office", "participants": [FRIEND]})
@@ -103,14 +104,15 @@ async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution
     assert (told.status_code, told.json()["send"]) == (200, True)
     (command,) = await evolution.sent()
     assert renewed.json()["inviteCode"] in str(command.content)
+    seen = await evolution.get(f"/group/inviteInfo/{INSTANCE}", params={"inviteCode": renewed.json()["inviteCode"]})
+    assert (seen.status_code, seen.json()["id"], seen.json()["subject"]) == (200, group, "Office")
+    nowhere = await evolution.get(f"/group/inviteInfo/{INSTANCE}", params={"inviteCode": "nowhere"})
+    assert (nowhere.status_code, "leads nowhere" in messages_of(nowhere)[0][0]) == (400, True)
     joined = await evolution.get(
         f"/group/acceptInviteCode/{INSTANCE}", params={"inviteCode": renewed.json()["inviteCode"]}
     )
     assert joined.status_code == 200, joined.text
     assert joined.json()["accepted"] is True
-    picture = {"image": "https://example.com/a.png"}
-    refused = await evolution.put(f"/group/updateGroupPicture/{INSTANCE}", picture, **of_group)
-    assert refused.status_code == 501, refused.text
     lasting = await evolution.put(f"/group/toggleEphemeral/{INSTANCE}", {"expiration": 86400}, **of_group)
     assert (lasting.status_code, lasting.json()) == (201, {"success": True})
     wrong = await evolution.put(f"/group/toggleEphemeral/{INSTANCE}", {"expiration": 60}, **of_group)
@@ -124,6 +126,31 @@ async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution
     assert "is not one of enum values" in messages_of(wrong)[0][0]
     bad = await evolution.get(f"/group/inviteCode/{INSTANCE}", params={"groupJid": "x"})
     assert "groupJid does not match pattern" in messages_of(bad)[0][0]
+
+
+@pytest.mark.shows(NAME, "PUT /group/updateGroupPicture/{instance}", "groupJid", "image")
+@pytest.mark.shows(NAME, "POST /group/create/{instance}", "profilePicture")
+async def test_a_group_has_a_picture_from_the_beginning_and_gets_another(evolution: Evolution) -> None:
+    await evolution.connected()
+
+    async def shown() -> str:
+        answer = await evolution.get(f"/group/findGroupInfos/{INSTANCE}", params={"groupJid": group})
+        return str(answer.json()["pictureUrl"])
+
+    pictures = [base64.b64encode(a_picture(colour)).decode() for colour in ("teal", "coral")]
+    new = {"subject": "Office", "participants": [FRIEND], "profilePicture": f"data:image/png;base64,{pictures[0]}"}
+    made = await evolution.post(f"/group/create/{INSTANCE}", new)
+    assert made.status_code == 201, made.text
+    group = made.json()["id"]
+    first = await shown()
+    changed = await evolution.put(
+        f"/group/updateGroupPicture/{INSTANCE}", {"image": pictures[1]}, params={"groupJid": group}
+    )
+    assert (changed.status_code, changed.json()) == (201, {"update": "success"})
+    assert await shown() != first
+    for image in ("not base64!", "aGVsbG8="):
+        refused = await evolution.put(f"/group/updateGroupPicture/{INSTANCE}", {"groupJid": group, "image": image})
+        assert refused.status_code in (400, 415), refused.text
 
 
 @pytest.mark.shows(NAME, "POST /chat/whatsappNumbers/{instance}", "numbers", "answer.exists", "answer.jid")
@@ -241,7 +268,6 @@ LACKING = [
     ("POST", "chat/updateProfileStatus"),
     ("PUT", "chat/updateProfilePicture"),
     ("DELETE", "chat/removeProfilePicture"),
-    ("GET", "group/inviteInfo"),
     ("GET", "label/findLabels"),
     ("PUT", "label/handleLabel"),
 ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from kurir.contracts.content import MessageKey
+from kurir.contracts.content import Media, MessageKey
 from kurir.contracts.errors import ErrorCode
 from kurir.contracts.groups import Group, GroupHead, MemberChange, MemberChanged
 from kurir.contracts.people import KnownContact, NumberCheck, Picture, TypingState
@@ -159,8 +159,21 @@ class SetDisappearing(Question[Done], frozen=True, kw_only=True):
     seconds: Annotated[int, Meta(ge=0, le=365 * 24 * 3600)]
 
 
+class SetGroupPicture(Question[Done], frozen=True, kw_only=True):
+    """`picture` is an image in the media store; the engine gives it WhatsApp's form."""
+
+    group: str
+    picture: Media
+
+
 class LeaveGroup(Question[Done], frozen=True, kw_only=True):
     group: str
+
+
+class ShowInvitation(Question[Group], frozen=True, kw_only=True):
+    """`code` as for JoinGroup; the answer has as much of the group as WhatsApp tells who is not in it."""
+
+    code: str
 
 
 class JoinGroup(Question[Joined], frozen=True, kw_only=True):
@@ -237,8 +250,10 @@ _ALL = (
     Method("groups.description", SetDescription, Done, True, "Describe a group."),
     Method("groups.rights", SetGroupRights, Done, True, "Say what only admins of a group may do."),
     Method("groups.disappearing", SetDisappearing, Done, True, "Let a group's messages disappear, or stay."),
+    Method("groups.picture", SetGroupPicture, Done, True, "Give a group another picture."),
     Method("groups.leave", LeaveGroup, Done, True, "Leave a group."),
     Method("groups.join", JoinGroup, Joined, True, "Join a group by an invitation link's code."),
+    Method("groups.invitation", ShowInvitation, Group, False, "The group that an invitation link's code leads to."),
     Method("contacts.list", ListContacts, ContactPage, False, "Who is in the account's address book or has written."),
     Method("numbers.check", CheckNumbers, NumbersChecked, False, "Which phone numbers have WhatsApp."),
     Method("picture.get", ShowPicture, PictureShown, False, "The profile picture of a person or group."),

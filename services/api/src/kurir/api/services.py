@@ -208,7 +208,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         live=live,
         exports=Exports(bus, mongo, life.clock),
         tickets=Tickets(master_key, life.clock, authenticator),
-        groups=Groups(device_service, questions, idempotency),
+        groups=Groups(device_service, questions, idempotency, media),
         contacts=Contacts(device_service, questions),
         chats=Chats(device_service, questions),
         address_book=address_book,

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import Struct
 
 from kurir.contracts import queries
+from kurir.contracts.content import Media
 from kurir.contracts.errors import ErrorCode
 from kurir.contracts.groups import Group, head_of
 from kurir.contracts.queries import Done, Question, Refused, Reply
 from kurir.contracts.states import Reason
+from kurir.runtime.objects import ObjectStore
 from kurir.session_node.creations import Creations, CreationUnknown
-from kurir.session_node.engines.engine import Capability, NotConnected, NotPairing, Scans
+from kurir.session_node.engines.engine import Capability, MediaFailed, NotConnected, NotPairing, Scans
 from kurir.session_node.engines.requests import (
     ChecksNumbers,
     HandlesGroups,
@@ -25,6 +27,7 @@ from kurir.session_node.engines.requests import (
     ShowsPictures,
     ShowsPresence,
 )
+from kurir.session_node.outbound import StoredMedia
 from kurir.session_node.session import DeviceSession
 
 Listed = TypeVar("Listed")
@@ -40,8 +43,9 @@ class Row(NamedTuple):
 class Answers:
     """Of one shard."""
 
-    def __init__(self) -> None:
+    def __init__(self, media: ObjectStore) -> None:
         self._creations = Creations()
+        self._media = media
         self._rows: dict[str, Row] = {
             "groups.list": Row("groups", _list_groups),
             "groups.info": Row("groups", _show_group),
@@ -53,8 +57,10 @@ class Answers:
             "groups.description": Row("groups", _set_description),
             "groups.rights": Row("groups", _set_group_rights),
             "groups.disappearing": Row("groups", _set_disappearing),
+            "groups.picture": Row("groups", self._set_group_picture),
             "groups.leave": Row("groups", _leave_group),
             "groups.join": Row("groups", _join_group),
+            "groups.invitation": Row("groups", _show_invitation),
             "contacts.list": Row("contacts", _list_contacts),
             "numbers.check": Row("check_numbers", _check_numbers),
             "picture.get": Row("profile_picture", _show_picture),
@@ -100,6 +106,17 @@ class Answers:
             lambda: session.create_group(asked.subject, asked.members),
             is_repeat=asked.is_repeat,
         )
+
+    async def _set_group_picture(self, session: HandlesGroups, asked: queries.SetGroupPicture) -> Done:
+        await session.set_group_picture(asked.group, await self._bytes_of(asked.picture))
+        return Done()
+
+    async def _bytes_of(self, picture: Media) -> bytes:
+        """Raises RequestFailed."""
+        try:
+            return b"".join([piece async for piece in StoredMedia(self._media, picture).chunks()])
+        except MediaFailed as failed:
+            raise RequestFailed(failed.reason, failed.detail) from failed
 
 
 def _code_of(reason: Reason, changes: bool) -> ErrorCode:
@@ -176,6 +193,10 @@ async def _leave_group(session: HandlesGroups, asked: queries.LeaveGroup) -> Don
 
 async def _join_group(session: HandlesGroups, asked: queries.JoinGroup) -> queries.Joined:
     return queries.Joined(group=await session.join_group(asked.code))
+
+
+async def _show_invitation(session: HandlesGroups, asked: queries.ShowInvitation) -> Group:
+    return await session.invitation(asked.code)
 
 
 # --- people ---------------------------------------------------------------------------------------------------------

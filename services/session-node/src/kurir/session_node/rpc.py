@@ -22,6 +22,7 @@ from nats.errors import MaxPayloadError
 from kurir.contracts import queries, subjects
 from kurir.contracts.queries import ANSWER_WITHIN_S, METHODS, Answer, Question, Refused, Reply
 from kurir.runtime.lease import Lease
+from kurir.runtime.objects import ObjectStore
 from kurir.session_node.answers import Answers
 from kurir.session_node.meters import Meters
 from kurir.session_node.session import DeviceSession
@@ -51,7 +52,9 @@ class _Asked:
 class Rpc:
     """A broker of its own: core NATS, nothing stored, nothing to acknowledge."""
 
-    def __init__(self, nats_url: str, *, name: str, creds: str | None, find: FindSession, meters: Meters) -> None:
+    def __init__(
+        self, nats_url: str, *, name: str, creds: str | None, find: FindSession, media: ObjectStore, meters: Meters
+    ) -> None:
         credentials: dict[str, Any] = {"user_credentials": creds} if creds else {}
         self._broker = NatsBroker(
             [part.strip() for part in nats_url.split(",")],
@@ -65,7 +68,7 @@ class Rpc:
         )
         self._find = find
         self._meters = meters
-        self._answers = Answers()
+        self._answers = Answers(media)
         self._subscribers: dict[int, LogicSubscriber[Any]] = {}
         self._serving: dict[int, set[asyncio.Task[None]]] = defaultdict(set)
         self._asked: dict[tuple[str, str], _Asked] = {}

@@ -162,6 +162,7 @@ class Shard:
             name=f"kurir-{settings.shard_id}-rpc",
             creds=creds,
             find=self._find,
+            media=self._shared.media,
             meters=self._meters,
         )
         self._ownership = Ownership(

@@ -15,8 +15,11 @@ from kurir.dialects.evolution.requests import MAX_DELAY_MS, MAX_TEXT, message_ke
 
 PRESENCES: Final = ("unavailable", "available", "composing", "recording", "paused")
 MAX_NUMBERS: Final = 1000
+MAX_BASE64: Final = 32 * 1024 * 1024  # what a picture may have is told by who stores it
 GroupSetting = Literal["announcement", "not_announcement", "locked", "unlocked"]
 _GROUP = re.compile(r"[0-9-]{5,40}@g\.us")
+_DATA_URL = re.compile(r"data:[^,]{0,255};base64,")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _TYPING: dict[str, TypingState] = {"composing": "typing", "recording": "recording", "paused": "paused"}
 
 
@@ -36,12 +39,19 @@ class Correction(Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Picture(Struct, frozen=True, kw_only=True):
+    """By `url`, or as `data` in base64."""
+
+    url: str | None = None
+    data: str | None = None
+
+
 class NewGroup(Struct, frozen=True, kw_only=True):
     subject: str
     description: str | None
     participants: tuple[str, ...]
     promote: bool
-    has_picture: bool
+    picture: Picture | None
 
 
 class MembersChange(Struct, frozen=True, kw_only=True):
@@ -170,10 +180,29 @@ def new_group(values: Mapping[str, Any]) -> NewGroup:
         description=fields.optional("description", max_length=2048),
         participants=_people(fields, "participants"),
         promote=fields.flag("promoteParticipants"),
-        has_picture=bool(fields.raw("profilePicture")),
+        picture=_picture(fields, "profilePicture") if fields.raw("profilePicture") else None,
     )
     fields.check()
     return found
+
+
+def picture(values: Mapping[str, Any], name: str) -> Picture:
+    """`image` of a group, `picture` of the account."""
+    fields = Fields(values)
+    fields.require(name)
+    found = _picture(fields, name)
+    fields.check()
+    return found
+
+
+def _picture(fields: Fields, name: str) -> Picture:
+    text = fields.text(name, min_length=1, max_length=MAX_BASE64)
+    if text.startswith(("http://", "https://")):
+        return Picture(url=text)
+    data = "".join(_DATA_URL.sub("", text, count=1).split())
+    if text and not _BASE64.fullmatch(data):
+        fields.findings.append(f'"{name}" must be a url or a base64')
+    return Picture(data=data)
 
 
 def group_of(query: Mapping[str, Any], values: Mapping[str, Any]) -> str:

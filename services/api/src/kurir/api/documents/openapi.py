@@ -57,6 +57,11 @@ _ASKED: dict[int, tuple[ErrorCode, ...]] = {  # of the device's owner, who asks 
 }
 _CHANGED: dict[int, tuple[ErrorCode, ...]] = {**_ASKED, 504: ("OUTCOME_UNKNOWN",)}
 _OF_GROUP: dict[int, tuple[ErrorCode, ...]] = {404: ("DEVICE_NOT_FOUND", "GROUP_NOT_FOUND")}
+_PICTURE: dict[int, tuple[ErrorCode, ...]] = {
+    400: ("VALIDATION_ERROR", "INVALID_JSON", "INVALID_RECIPIENT", "URL_NOT_ALLOWED", "MEDIA_FETCH_FAILED"),
+    413: ("MEDIA_TOO_LARGE",),
+    415: ("UNSUPPORTED_MEDIA_TYPE",),
+}
 _CHANGEABLE: dict[int, tuple[ErrorCode, ...]] = {
     409: ("MESSAGE_NOT_CHANGEABLE", "IDEMPOTENCY_CONFLICT"),
     429: ("RATE_LIMIT_EXCEEDED", "BACKLOG_FULL"),
@@ -84,6 +89,8 @@ _ERRORS_OF: dict[str, dict[int, tuple[ErrorCode, ...]]] = {
     "renewInviteLink": {**_CHANGED, **_OF_GROUP},
     "setGroupSubject": {**_CHANGED, **_OF_GROUP},
     "setGroupDescription": {**_CHANGED, **_OF_GROUP},
+    "setGroupPicture": {**_CHANGED, **_OF_GROUP, **_PICTURE},
+    "showInvitation": _ASKED,
     "listContacts": _ASKED,
     "checkNumbers": _ASKED,
     "showPicture": {**_ASKED, 404: ("DEVICE_NOT_FOUND", "PICTURE_NOT_FOUND")},

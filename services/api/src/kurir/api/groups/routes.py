@@ -25,6 +25,7 @@ from kurir.api.groups.schemas import (
     view_of,
 )
 from kurir.api.groups.service import Groups
+from kurir.api.media.pictures import NewPicture
 from kurir.contracts.queries import PAGE_LIMIT
 
 IdempotencyKey = Annotated[
@@ -66,6 +67,14 @@ async def join_group(
 ) -> GroupId:
     """Join a group by its invitation link. Where admins admit members, the device waits for them."""
     return GroupId(id=await groups.join(caller, device_id, data.link))
+
+
+@get("/invitations/{code:str}")
+async def show_invitation(
+    device_id: FromPath[str], code: FromPath[str], caller: NamedDependency[Caller], groups: NamedDependency[Groups]
+) -> GroupView:
+    """The group that an invitation leads to, by the last part of its link: what WhatsApp tells before one joins."""
+    return view_of(await groups.invitation(caller, device_id, code))
 
 
 @get("/{group_id:str}")
@@ -160,10 +169,23 @@ async def set_disappearing(
     await groups.set_disappearing(caller, device_id, group_id, data.seconds)
 
 
+@put("/{group_id:str}/picture", status_code=204)
+async def set_group_picture(
+    device_id: FromPath[str],
+    group_id: FromPath[str],
+    data: JSONBody[NewPicture],
+    caller: NamedDependency[Caller],
+    groups: NamedDependency[Groups],
+) -> None:
+    """Give a group another picture."""
+    await groups.set_picture(caller, device_id, group_id, data)
+
+
 routes = (
     list_groups,
     create_group,
     join_group,
+    show_invitation,
     show_group,
     leave_group,
     change_members,
@@ -173,6 +195,7 @@ routes = (
     set_group_description,
     set_group_rights,
     set_disappearing,
+    set_group_picture,
 )
 
 

@@ -14,12 +14,14 @@ from kurir.api.auth import Caller
 from kurir.api.devices.service import Devices
 from kurir.api.groups.schemas import ChangeMembers, GroupRights, NewGroup
 from kurir.api.idempotency import IdempotencyKeys
+from kurir.api.media.pictures import NewPicture, picture_in
+from kurir.api.media.service import MediaStore
 from kurir.api.people import group_in, person_in
 from kurir.api.problems import Problem
 from kurir.api.questions import Questions
 from kurir.contracts import ids, queries
 from kurir.contracts.groups import Group, MemberChanged
-from kurir.contracts.queries import GroupPage
+from kurir.contracts.queries import A, GroupPage, Question
 from kurir.runtime.broker import PublishError
 
 _CODE = re.compile(r"(?:https://)?(?:chat\.whatsapp\.com/)?(?:invite/)?([A-Za-z0-9_-]{4,64})(?:\?.*)?")
@@ -31,10 +33,11 @@ _encoder = msgspec.json.Encoder()
 class Groups:
     """Everything here raises Problem as Devices.get and Questions.ask do, and about the field that is wrong."""
 
-    def __init__(self, devices: Devices, questions: Questions, idempotency: IdempotencyKeys) -> None:
+    def __init__(self, devices: Devices, questions: Questions, idempotency: IdempotencyKeys, media: MediaStore) -> None:
         self._devices = devices
         self._questions = questions
         self._idempotency = idempotency
+        self._media = media
 
     async def page(self, caller: Caller, device_id: str, *, limit: int, cursor: str | None) -> GroupPage:
         """The groups that the device is in, by id."""
@@ -131,6 +134,14 @@ class Groups:
             queries.SetDisappearing(tenant=device.tenant, device=device.id, group=jid, seconds=seconds)
         )
 
+    async def set_picture(self, caller: Caller, device_id: str, group: str, new: NewPicture) -> None:
+        device = self._devices.get(caller, device_id)
+        jid = group_in(group, "groupId")
+        async with picture_in(self._media, device.tenant, new) as picture:
+            await self._questions.ask(
+                queries.SetGroupPicture(tenant=device.tenant, device=device.id, group=jid, picture=picture)
+            )
+
     async def leave(self, caller: Caller, device_id: str, group: str) -> None:
         device = self._devices.get(caller, device_id)
         jid = group_in(group, "groupId")
@@ -139,16 +150,31 @@ class Groups:
     async def join(self, caller: Caller, device_id: str, link: str) -> str:
         """The id of the group that an invitation link leads to."""
         device = self._devices.get(caller, device_id)
-        found = _CODE.fullmatch(link.strip())
-        if found is None:
-            raise Problem("VALIDATION_ERROR", "This is no invitation link.", field="link")
+        question = queries.JoinGroup(tenant=device.tenant, device=device.id, code=_code_in(link))
+        return (await self._ask_of_link(question)).group
+
+    async def invitation(self, caller: Caller, device_id: str, link: str) -> Group:
+        """The group that an invitation link leads to, without joining it."""
+        device = self._devices.get(caller, device_id)
+        return await self._ask_of_link(
+            queries.ShowInvitation(tenant=device.tenant, device=device.id, code=_code_in(link))
+        )
+
+    async def _ask_of_link(self, question: Question[A]) -> A:
         try:
-            question = queries.JoinGroup(tenant=device.tenant, device=device.id, code=found[1])
-            return (await self._questions.ask(question)).group
+            return await self._questions.ask(question)
         except Problem as problem:
             if problem.code != "INVALID_RECIPIENT":
                 raise
             raise Problem("VALIDATION_ERROR", "This invitation link leads nowhere any more.", field="link") from None
+
+
+def _code_in(link: str) -> str:
+    """The code of an invitation link, or the code alone. Raises Problem."""
+    found = _CODE.fullmatch(link.strip())
+    if found is None:
+        raise Problem("VALIDATION_ERROR", "This is no invitation link.", field="link")
+    return found[1]
 
 
 def _people(texts: tuple[str, ...], caller: Caller) -> tuple[str, ...]:

@@ -121,8 +121,16 @@ class HandlesGroups(Protocol):
         """0 lets messages stay."""
         ...
 
+    async def set_group_picture(self, jid: str, picture: bytes) -> None:
+        """`picture` is an image of a usual kind. Raises RequestFailed `media_refused` when it cannot be read."""
+        ...
+
     async def leave_group(self, jid: str) -> None: ...
 
     async def join_group(self, code: str) -> str:
         """Join by the code of an invitation link; the group's JID. Where admins admit, it is only asked for."""
+        ...
+
+    async def invitation(self, code: str) -> Group:
+        """The group that the code of an invitation link leads to, without joining it."""
         ...

@@ -21,12 +21,14 @@ from kurir.api.legacy.access import credential
 from kurir.api.legacy.bodies import MAX_TEXT_BYTES, Body, reading
 from kurir.api.media.form import header_of
 from kurir.api.media.kinds import MAX_BYTES, MediaKind
+from kurir.api.media.pictures import NewPicture
 from kurir.api.problems import Problem, Told
 from kurir.api.services import Services
 from kurir.contracts.content import Media
 from kurir.contracts.records import Device
 from kurir.dialects.evolution import errors
 from kurir.dialects.evolution.answers import Whose
+from kurir.dialects.evolution.chat_requests import Picture
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.fields import Invalid
 from kurir.dialects.evolution.instance_answers import Instance
@@ -124,6 +126,10 @@ class Call:
             yield body
 
 
+def native_picture(picture: Picture) -> NewPicture:
+    return NewPicture(url=picture.url, data=picture.data)
+
+
 Handler = Callable[[Call], Awaitable[Answer]]
 
 
@@ -150,7 +156,7 @@ def words(problem: Problem, scope: Scope) -> Response[Any]:
     status, body = errors.told(
         problem.code,
         problem.status,
-        problem.message,
+        errors.lacking(problem.capability).message if problem.capability else problem.message,
         field=problem.field,
         method=scope["method"],  # type: ignore[typeddict-item]
         path=scope["path"],

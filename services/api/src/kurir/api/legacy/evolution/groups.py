@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from kurir.api.groups.schemas import ChangeMembers, GroupRights, NewGroup
-from kurir.api.legacy.evolution.calls import Answer, Call
+from kurir.api.legacy.evolution.calls import MAX_BASE64_BYTES, Answer, Call, native_picture
 from kurir.api.legacy.evolution.chats import picture_of
 from kurir.api.legacy.evolution.messages import sent_of
 from kurir.api.problems import Problem
@@ -11,7 +11,7 @@ from kurir.contracts.content import Text
 from kurir.contracts.groups import GroupHead
 from kurir.contracts.queries import PAGE_LIMIT
 from kurir.contracts.records import Device
-from kurir.dialects.evolution import chat_requests, errors, group_answers
+from kurir.dialects.evolution import chat_requests, group_answers
 from kurir.dialects.evolution.chat_requests import GroupSetting
 from kurir.dialects.orders import Order
 
@@ -28,9 +28,8 @@ _RIGHTS: dict[GroupSetting, GroupRights] = {
 async def create(call: Call) -> Answer:
     """Make a group, described and with its members as admins where that is asked for."""
     device = call.device
-    new = chat_requests.new_group(await call.fields())
-    if new.has_picture:
-        raise errors.lacking("pictures of groups; make the group without profilePicture")
+    async with call.body(max_bytes=MAX_BASE64_BYTES) as body:
+        new = chat_requests.new_group(body.fields)
     groups = call.services.groups
     group = await groups.create(call.caller, device.id, NewGroup(subject=new.subject, members=new.participants), None)
     if new.description is not None:
@@ -39,6 +38,8 @@ async def create(call: Call) -> Answer:
     if new.promote and members:
         change = ChangeMembers(change="promote", members=members)
         await groups.change_members(call.caller, device.id, group.jid, change)
+    if new.picture is not None:
+        await groups.set_picture(call.caller, device.id, group.jid, native_picture(new.picture))
     if new.description is not None or new.promote:
         group = await groups.show(call.caller, device.id, group.jid)
     return Answer(201, group_answers.group(group))
@@ -55,6 +56,15 @@ async def set_description(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
     group = chat_requests.group_of(call.query, fields)
     await call.services.groups.set_description(call.caller, device.id, group, chat_requests.description(fields))
+    return Answer(201, group_answers.DONE)
+
+
+async def set_picture(call: Call) -> Answer:
+    device = call.device
+    async with call.body(max_bytes=MAX_BASE64_BYTES) as body:
+        group = chat_requests.group_of(call.query, body.fields)
+        picture = chat_requests.picture(body.fields, "image")
+    await call.services.groups.set_picture(call.caller, device.id, group, native_picture(picture))
     return Answer(201, group_answers.DONE)
 
 
@@ -109,6 +119,12 @@ async def send_invite(call: Call) -> Answer:
     for number in wanted.numbers:
         await sent_of(call, device, Order(to=number, content=Text(text=text, link_preview=True)), number=number)
     return Answer(200, group_answers.invitation_sent(link))
+
+
+async def show_invited(call: Call) -> Answer:
+    device = call.device
+    code = chat_requests.invite_code(call.query, {})
+    return Answer(200, group_answers.group(await call.services.groups.invitation(call.caller, device.id, code)))
 
 
 async def join(call: Call) -> Answer:

@@ -32,6 +32,7 @@ FFMPEG_TIMEOUT_S = 60.0
 FFMPEG_AT_ONCE = 2  # each takes a core; sends of other devices must not wait for them
 MAX_PIXELS = 50_000_000  # a small file can unpack to gigabytes
 PREVIEW_SIDE = 100
+PORTRAIT_SIDE = 640  # of people and groups, as WhatsApp's own apps upload them
 STICKER_SIDE = 512
 STICKER_BYTES = 100 * 1024  # WhatsApp's own limit for one that does not move
 WAVE_POINTS = 64
@@ -77,6 +78,11 @@ class MediaForms:
                 return MediaForm(data=data, mimetype=mimetype, facts=facts)
             case _:
                 return MediaForm(data=data, mimetype=mimetype)
+
+    async def portrait(self, data: bytes) -> bytes:
+        """The picture of a person or group. Raises SendFailed when these bytes are no picture."""
+        portrait: bytes = await self._in_thread(lambda: _portrait(data))
+        return portrait
 
     # --- sound and film ---------------------------------------------------------------------------------------------
 
@@ -175,6 +181,20 @@ def _preview(data: bytes) -> dict[str, Any]:
         log.debug("an image goes without preview: %s", error)
         return {}
     return {**size, "JPEGThumbnail": small.getvalue()}
+
+
+def _portrait(data: bytes) -> bytes:
+    """A square JPEG of the middle of the picture."""
+    from PIL import ImageOps
+
+    try:
+        picture = ImageOps.exif_transpose(_opened(data)).convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise SendFailed("media_refused", f"this is no picture: {error}") from error
+    side = min(PORTRAIT_SIDE, *picture.size)
+    portrait = io.BytesIO()
+    ImageOps.fit(picture, (side, side)).save(portrait, "JPEG", quality=85)
+    return portrait.getvalue()
 
 
 def _sticker(data: bytes) -> bytes:

@@ -13,9 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from kurir.contracts.content import MessageKey
+from kurir.session_node.engines.engine import SendFailed
 from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
+from kurir.session_node.engines.neonize.media_forms import MediaForms
 from kurir.session_node.engines.neonize.number_checks import NumberChecks
 from kurir.session_node.engines.neonize.workers import Workers
 from kurir.session_node.engines.requests import (
@@ -42,11 +44,17 @@ class Requests:
     """`require_link` gives the link that is connected now or raises NotConnected."""
 
     def __init__(
-        self, library: Library, workers: Workers, people: AddressBook, require_link: Callable[[], Link]
+        self,
+        library: Library,
+        workers: Workers,
+        people: AddressBook,
+        forms: MediaForms,
+        require_link: Callable[[], Link],
     ) -> None:
         self._library = library
         self._workers = workers
         self._people = people
+        self._forms = forms
         self._require_link = require_link
         self._numbers = NumberChecks(self._ask_for_numbers)
 
@@ -149,6 +157,12 @@ class Requests:
         # A Go duration; the time of the setting is of interest in chats of two alone.
         _done(await self._ask("SetDisappearingTimer", *_jid(jid), seconds * NANOSECONDS, 0))
 
+    async def set_group_picture(self, jid: str, picture: bytes) -> None:
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
+
+        portrait = await self._portrait(picture)
+        answers.require_picture_set(await self._ask("SetGroupPhoto", *_jid(jid), portrait, len(portrait)))
+
     async def leave_group(self, jid: str) -> None:
         _done(await self._ask("LeaveGroup", *_jid(jid)))
 
@@ -157,7 +171,18 @@ class Requests:
 
         return answers.joined_group(await self._ask("JoinGroupWithLink", code.encode()))
 
+    async def invitation(self, code: str) -> Group:
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
+
+        return answers.group(await self._ask("GetGroupInfoFromLink", code.encode()))
+
     # ----------------------------------------------------------------------------------------------------------------
+
+    async def _portrait(self, picture: bytes) -> bytes:
+        try:
+            return await self._forms.portrait(picture)
+        except SendFailed as failed:
+            raise RequestFailed(failed.reason, failed.detail) from failed
 
     async def _ask(self, function: str, *arguments: bytes | int) -> bytes:
         link = self._require_link()

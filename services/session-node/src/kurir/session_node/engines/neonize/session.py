@@ -90,7 +90,7 @@ class NeonizeSession:
             ack_timeout_s=shared.ack_timeout_s,
         )
 
-        asked = Requests(shared.library, shared.questions, self._people, self._require_link)
+        asked = Requests(shared.library, shared.questions, self._people, shared.forms, self._require_link)
         self.ping = asked.ping
         self.show_online, self.show_typing = asked.show_online, asked.show_typing
         self.watch_presence, self.mark_read = asked.watch_presence, asked.mark_read
@@ -100,6 +100,7 @@ class NeonizeSession:
         self.invite_link, self.leave_group, self.join_group = asked.invite_link, asked.leave_group, asked.join_group
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
         self.set_group_rights, self.set_disappearing = asked.set_group_rights, asked.set_disappearing
+        self.set_group_picture, self.invitation = asked.set_group_picture, asked.invitation
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")

@@ -144,6 +144,7 @@ class SandboxSession:
         self.invite_link, self.leave_group, self.join_group = asked.invite_link, asked.leave_group, asked.join_group
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
         self.set_group_rights, self.set_disappearing = asked.set_group_rights, asked.set_disappearing
+        self.set_group_picture, self.invitation = asked.set_group_picture, asked.invitation
 
     @property
     def connected(self) -> bool:

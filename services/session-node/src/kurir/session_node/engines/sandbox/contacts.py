@@ -122,8 +122,10 @@ def check(phone: str) -> NumberCheck:
     return NumberCheck(phone=phone, is_on_whatsapp=True, address=address(jid))
 
 
-def picture(jid: str) -> Picture | None:
-    """Everybody has one, but whose phone is off."""
+def picture(jid: str, set_to: str | None = None) -> Picture | None:
+    """Everybody has one, but whose phone is off; `set_to` is the id of another one that was set."""
+    if set_to is not None:
+        return Picture(id=set_to, url=f"https://sandbox.invalid/pictures/{set_to}.jpg")
     if not scenarios.scenario_of(jid).receipts and not scenarios.scenario_of(jid).fails:
         return None
     name = jid.partition("@")[0].partition(":")[0]
@@ -136,6 +138,10 @@ def lid_of(phone: str) -> str:
 
 def made_up_phone(key: tuple[str, str]) -> str:
     """A number for a device that was scanned without saying which, always the same one."""
+def picture_id(picture: bytes) -> str:
+    return hashlib.sha256(picture).hexdigest()[:16]
+
+
     number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:4], "big") % 10**8
     return f"62899{number:08d}"
 

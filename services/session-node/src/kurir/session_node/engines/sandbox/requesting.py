@@ -87,7 +87,8 @@ class Requests:
 
     async def profile_picture(self, jid: str) -> Picture | None:
         await self._about(jid)
-        return contacts.picture(jid)
+        kept = next((kept for kept in self._store.groups(*self._key) if kept.group.jid == jid), None)
+        return contacts.picture(jid, kept.picture if kept is not None else None)
 
     async def contacts(self) -> tuple[KnownContact, ...]:
         self._require_me()
@@ -143,6 +144,10 @@ class Requests:
         """Messages to contacts that do not exist cannot disappear: it is only judged who asks."""
         await self._administered(jid)
 
+    async def set_group_picture(self, jid: str, picture: bytes) -> None:
+        kept = await self._changeable(jid)
+        self._store.keep_group(*self._key, msgspec.structs.replace(kept, picture=contacts.picture_id(picture)))
+
     async def leave_group(self, jid: str) -> None:
         await self._known(jid)
         self._store.drop_group(*self._key, jid)
@@ -154,6 +159,15 @@ class Requests:
             own = groups.joined(code, me, self._now())
             self._store.keep_group(*self._key, own)
         return own.group.jid
+
+    async def invitation(self, code: str) -> Group:
+        me = self._require_me()
+        own = next((kept for kept in self._store.groups(*self._key) if kept.invite_code == code), None)
+        if own is not None:
+            return own.group
+        group = groups.joined(code, me, self._now()).group
+        others = tuple(member for member in group.members if member.address.jid != me)
+        return msgspec.structs.replace(group, members=others)
 
     # ----------------------------------------------------------------------------------------------------------------
 
@@ -188,10 +202,13 @@ class Requests:
             raise RequestFailed("not_allowed", "only admins may do that")
         return kept
 
-    async def _rewrite(self, jid: str, **facts: str | None) -> None:
+    async def _changeable(self, jid: str) -> KeptGroup:
+        """Raises RequestFailed where only admins may change what the group is called and looks like."""
         kept = await self._known(jid)
-        if kept.group.is_locked:
-            await self._administered(jid)
+        return await self._administered(jid) if kept.group.is_locked else kept
+
+    async def _rewrite(self, jid: str, **facts: str | None) -> None:
+        kept = await self._changeable(jid)
         self._store.keep_group(
             *self._key, msgspec.structs.replace(kept, group=msgspec.structs.replace(kept.group, **facts))
         )

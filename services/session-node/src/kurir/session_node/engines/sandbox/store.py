@@ -30,10 +30,11 @@ class Mail(Struct, kw_only=True, eq=False):
 
 
 class KeptGroup(Struct, frozen=True, kw_only=True):
-    """A group as one device is in it; whoever has `invite_code` may join."""
+    """A group as one device is in it; whoever has `invite_code` may join. `picture` is the id of one that was set."""
 
     group: Group
     invite_code: str
+    picture: str | None = None
 
     def role_of(self, jid: str) -> str | None:
         return next((member.role for member in self.group.members if member.address.jid == jid), None)

@@ -30,6 +30,7 @@ _REFUSALS: tuple[tuple[str, Reason], ...] = (
     (r"that group does not exist|status 404|item-not-found", "group_left"),
     (r"group invite link (?:is not valid|has been revoked)", "invalid_recipient"),
     (r"context (?:canceled|deadline exceeded)", "server_unavailable"),
+    (r"not a valid image", "media_refused"),
     (r"don't have the permission|status 40[13]|not-authorized|forbidden", "not_allowed"),
 )
 
@@ -118,3 +119,8 @@ def invite_link(answer: bytes) -> str:
     result = neonize.GetGroupInviteLinkReturnFunction.FromString(answer)
     require_done(result.Error)
     return str(result.InviteLink)
+def require_picture_set(answer: bytes) -> None:
+    """Raises RequestFailed or NotConnected."""
+    require_done(neonize.SetGroupPhotoReturnFunction.FromString(answer).Error)
+
+
