@@ -50,11 +50,24 @@ async def test_reading_onwards_from_a_sequence_skips_other_subjects(bus: Bus) ->
     assert await bus.read_from("S", "s.a", 5000, 10) == []
 
 
+async def test_messages_are_counted_and_the_first_of_them_is_found(bus: Bus) -> None:
+    await a_stream(bus)
+    await bus.publish_many([Outgoing(f"s.{'ab'[n % 2]}.{n}", b"%d" % n) for n in range(3000)])
+    assert [await bus.count("S", subject) for subject in (">", "s.a.*", "s.b.7", "s.none")] == [3000, 1500, 1, 0]
+    first = await bus.first_from("S", "s.b.*", 101)
+    assert first is not None
+    assert (first.seq, first.data) == (102, b"101")
+    assert await bus.first_from("S", "s.b.*", 5000) is None
+    assert await bus.first_from("S", "s.none", 1) is None
+
+
 async def test_reading_from_what_is_not_there_is_unavailable(bus: Bus) -> None:
     with pytest.raises(BrokerUnavailable):
         await bus.last_by_subject("S", "s.a")
     with pytest.raises(BrokerUnavailable):
         await bus.read_from("S", "s.a", 1, 1)
+    with pytest.raises(BrokerUnavailable):
+        await bus.first_from("S", "s.a", 1)
 
 
 async def test_reading_while_disconnected_fails_at_once(bus: Bus, nats_server: NatsServer) -> None:

@@ -79,7 +79,8 @@ class DeliveryAttempt(Struct, frozen=True, kw_only=True, tag_field="fact", tag="
     `id` is the request's own. Attempt number `attempt` of `generation` is on record twice when it was made twice,
     because something died at a moment after which nobody could tell that it had been made.
     `status` is the HTTP status, absent when there was no answer; then `error` is a class such as `timeout`, `dns`,
-    `guard`. `response` is the beginning of the answer's body.
+    `guard`. `response` is the beginning of the answer's body. `attempt` is 0 where there was no request at all, because
+    too much waited for the endpoint (`backlog_full`).
     """
 
     id: str

@@ -80,6 +80,11 @@ def delivery_retry(endpoint: str, delivery_id: str) -> str:
     return f"kurir.dlvretry.{endpoint}.{delivery_id}"
 
 
+def delivery_retries(endpoint: str) -> str:
+    """All of an endpoint's deliveries that wait for their next attempt, to be counted."""
+    return f"kurir.dlvretry.{endpoint}.*"
+
+
 def replay(tenant: str, endpoint: str, identifier: str) -> str:
     """Where the order of a replay waits until it is carried out. To delete it is to cancel."""
     return f"kurir.replay.{tenant}.{endpoint}.{identifier}"

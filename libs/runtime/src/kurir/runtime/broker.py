@@ -160,6 +160,16 @@ class Bus:
         """
         return await self._direct_get.last_by_subjects(stream, subjects, timeout_s)
 
+    async def first_from(
+        self, stream: str, subject: str, seq: int, *, timeout_s: float = API_TIMEOUT_S
+    ) -> Stored | None:
+        """The first message of `subject` (wildcards) from sequence `seq` on, or None.
+
+        Costs the server little when there is one near `seq`, however many there are: `read_from` counts those behind it
+        too, which takes 0.4 s of a stream with a million subjects. Raises BrokerUnavailable.
+        """
+        return await self._direct_get.first_from(stream, subject, seq, timeout_s)
+
     async def read_from(
         self,
         stream: str,
@@ -176,6 +186,14 @@ class Bus:
         Raises BrokerUnavailable.
         """
         return await self._direct_get.read_from(stream, subject, seq, limit, timeout_s, since)
+
+    async def count(self, stream: str, subject: str, *, timeout_s: float = API_TIMEOUT_S) -> int:
+        """How many messages of `subject` (wildcards) are stored. The server reads their subjects: 5 ms for 100,000.
+
+        Raises BrokerUnavailable.
+        """
+        first = await self._direct_get.read_from(stream, subject, 1, 1, timeout_s)
+        return 1 + first[0].behind if first else 0
 
     async def subjects(self, stream: str, subjects: str, *, timeout_s: float = API_TIMEOUT_S) -> dict[str, int]:
         """Every stored subject matching `subjects` (wildcards) and its number of messages."""

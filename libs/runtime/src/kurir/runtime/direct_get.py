@@ -21,13 +21,17 @@ MAX_SUBJECTS = 1024  # the server refuses multi_last beyond this
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A message as it is stored. `published_at` is in seconds since the epoch. A counter's value is in `data`."""
+    """A message as it is stored. `published_at` is in seconds since the epoch. A counter's value is in `data`.
+
+    `behind`: how many that match are stored behind it, when it was read onwards from a sequence.
+    """
 
     subject: str
     seq: int
     data: bytes
     headers: Mapping[str, str]
     published_at: float
+    behind: int = 0
 
 
 class _Batch(msgspec.Struct, omit_defaults=True):
@@ -36,6 +40,11 @@ class _Batch(msgspec.Struct, omit_defaults=True):
     start_time: str = ""
     next_by_subj: str = ""
     multi_last: list[str] = []
+
+
+class _Next(msgspec.Struct):
+    seq: int
+    next_by_subj: str
 
 
 class _State(msgspec.Struct):
@@ -60,6 +69,15 @@ class DirectGet:
 
     async def last_by_subject(self, stream: str, subject: str, timeout_s: float) -> Stored | None:
         reply = await self._replies.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", b"", timeout_s)
+        code, description = status_of(reply[0])
+        if code == NOT_FOUND:
+            return None
+        _raise_if_refused(code, description)
+        return _stored(reply)
+
+    async def first_from(self, stream: str, subject: str, seq: int, timeout_s: float) -> Stored | None:
+        question = msgspec.json.encode(_Next(max(seq, 1), subject))
+        reply = await self._replies.ask(f"$JS.API.DIRECT.GET.{stream}", question, b"", timeout_s)
         code, description = status_of(reply[0])
         if code == NOT_FOUND:
             return None
@@ -149,12 +167,12 @@ def _raise_if_refused(code: int, description: str) -> None:
 def _stored(reply: Reply) -> Stored:
     headers = parse_headers(reply[0])
     headers.pop("Nats-Stream", None)
-    headers.pop("Nats-Num-Pending", None)
     headers.pop("Nats-Last-Sequence", None)
     return Stored(
         subject=headers.pop("Nats-Subject", ""),
         seq=int(headers.pop("Nats-Sequence", "0")),
         data=reply[1],
         published_at=datetime.fromisoformat(headers.pop("Nats-Time-Stamp")).timestamp(),
+        behind=int(headers.pop("Nats-Num-Pending", "0")),
         headers=headers,
     )

@@ -17,8 +17,8 @@ async def settled_until(bus: Bus, stream: str, consumer: str, subject: str) -> f
     settled = await settled_seq(bus, stream, consumer)
     if settled is None:
         return now
-    waiting = await bus.read_from(stream, subject, settled + 1, 1)
-    return waiting[0].published_at if waiting else now
+    waiting = await bus.first_from(stream, subject, settled + 1)
+    return waiting.published_at if waiting is not None else now
 
 
 async def settled_seq(bus: Bus, stream: str, consumer: str) -> int | None:

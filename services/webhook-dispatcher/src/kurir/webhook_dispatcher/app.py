@@ -33,6 +33,7 @@ from kurir.webhook_dispatcher.places import Places
 from kurir.webhook_dispatcher.rates import Rates
 from kurir.webhook_dispatcher.replays import Replays
 from kurir.webhook_dispatcher.request import USER_AGENT
+from kurir.webhook_dispatcher.room import Room, RoomSettings
 from kurir.webhook_dispatcher.settings import DispatcherSettings
 from kurir.webhook_dispatcher.webhook_tests import WebhookTests
 from kurir.webhook_dispatcher.workers import DeliveryWorkers
@@ -147,20 +148,21 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
 
     await life.start("webhook tests", WebhookTests(bus, endpoints, delivering, life.clock))
 
-    replays = Replays(bus, mongo, endpoints, life.clock)
+    room_settings = RoomSettings(
+        settings.max_pending_deliveries, settings.max_pending_bytes, settings.max_waiting_per_endpoint
+    )
+    room = Room(bus, endpoints, health, life.clock, measures, room_settings)
+    await life.start("room", room)
+    life.metrics.gauge_from("kurir_webhook_full", "Endpoints that have their share waiting", lambda: room.full)
+
+    replays = Replays(bus, mongo, endpoints, room, life.clock)
     await life.start("replays", replays)
     life.metrics.gauge_from("kurir_webhook_replays", "Replays that are carried out here", lambda: replays.running)
 
     await life.start("backlog", Backlog(bus, life.clock, measures))
     await life.start("leftovers", Leftovers(bus))
 
-    fanout = FanOut(
-        bus,
-        endpoints,
-        measures,
-        max_pending=settings.max_pending_deliveries,
-        max_pending_bytes=settings.max_pending_bytes,
-    )
+    fanout = FanOut(bus, endpoints, room, exhausted, measures, life.clock)
     await fanout.start()
     life.spawn("fanout", fanout.run())
     life.on_stop("fanout", fanout.stop)

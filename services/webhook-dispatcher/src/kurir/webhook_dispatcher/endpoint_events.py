@@ -78,6 +78,11 @@ class ExhaustedDeliveries:
         else:
             await self._tell(endpoint, attempt)
 
+    def note_soon(self, endpoint: Endpoint, attempt: DeliveryAttempt) -> None:
+        """As `note`, for who cannot wait: told within LOOK_EVERY_S, or with the next one if this process dies."""
+        if attempt.event_type not in events.ENDPOINT_TYPES:
+            self._waiting[endpoint.id] = endpoint, attempt
+
     def _period(self) -> int:
         return int(self._clock.time()) // EXHAUSTED_EVERY_S
 

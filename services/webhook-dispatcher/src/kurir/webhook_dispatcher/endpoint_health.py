@@ -31,6 +31,7 @@ from kurir.webhook_dispatcher.endpoints import endpoint_key
 log = get("kurir.endpoint_health")
 
 FLUSH_S: Final = 1.0
+FAILING_LASTS: Final = timedelta(minutes=1)  # one that takes an event now and then fails all the same
 COUNT_EVERY_S: Final = 60.0  # a count of failures that is that old is good enough for a dashboard
 WRITE_ATTEMPTS: Final = 8  # against other dispatchers, each of which writes an endpoint once a second at most
 
@@ -77,6 +78,15 @@ class EndpointHealth:
         """Whether nothing is to be sent to `endpoint` until its tenant changes its record."""
         state = self._registry.get(endpoint_key(endpoint.tenant, endpoint.id))
         return state is not None and _is_disabled(state, endpoint)
+
+    def failing(self, now: datetime) -> list[str]:
+        """The ids of the endpoints that fail, or did until FAILING_LASTS ago, whichever dispatcher has noticed."""
+        since = now - FAILING_LASTS
+        return [
+            state.endpoint
+            for _, state in self._registry.items()
+            if not state.disabled and (state.failing_since is not None or state.at >= since)
+        ]
 
     def succeeded(self, endpoint: Endpoint, at: datetime) -> None:
         """Note that `endpoint` took a delivery."""

@@ -38,7 +38,7 @@ class Endpoints:
         self._of_tenant: dict[str, dict[str, Endpoint]] = defaultdict(dict)
         self._interested: dict[tuple[str, str, str], list[Endpoint]] = {}
         self._writers: dict[str, RequestWriter] = {}
-        self._max_in_flight: dict[str, int] = {}
+        self._by_id: dict[str, Endpoint] = {}
         self._registry.on_change(self._changed)
 
     async def start(self) -> None:
@@ -90,6 +90,10 @@ class Endpoints:
         """The endpoint as it is in memory."""
         return self._registry.get(endpoint_key(tenant, endpoint))
 
+    def by_id(self, endpoint: str) -> Endpoint | None:
+        """The endpoint of that id, of whatever tenant."""
+        return self._by_id.get(endpoint)
+
     def all(self) -> list[Endpoint]:
         """Every endpoint of every tenant."""
         return [endpoint for _, endpoint in self._registry.items()]
@@ -100,7 +104,8 @@ class Endpoints:
 
     def max_in_flight_of(self, endpoint: str) -> int:
         """The requests that the endpoint of that id takes at once; 1 when it is not known."""
-        return self._max_in_flight.get(endpoint, 1)
+        known = self._by_id.get(endpoint)
+        return known.max_in_flight if known is not None else 1
 
     def writer(self, endpoint: Endpoint) -> RequestWriter:
         """What writes requests to this endpoint; its secrets are opened once per change of the endpoint.
@@ -120,9 +125,9 @@ class Endpoints:
             new = None
         if new is not None:
             self._of_tenant[tenant][identifier] = new
-            self._max_in_flight[identifier] = new.max_in_flight
+            self._by_id[identifier] = new
         else:
-            self._max_in_flight.pop(identifier, None)
+            self._by_id.pop(identifier, None)
             self._of_tenant[tenant].pop(identifier, None)
             if not self._of_tenant[tenant]:
                 del self._of_tenant[tenant]

@@ -2,14 +2,16 @@
 
 Deliveries are stored before the event is acknowledged, under an id made of event and endpoint, so an event that comes
 twice makes no second delivery while the stream or this process remembers the first. An event finds every endpoint that
-the api had confirmed before the event was stored: news of endpoints are waited for. While too much waits in DELIVERIES
-no more events are taken: they are safe in EVENTS, and DELIVERIES must never meet a limit.
+the api had confirmed before the event was stored: news of endpoints are waited for. What is for an endpoint that has
+its share waiting goes to DEAD instead (see room). While too much waits in all no more events are taken: they are safe
+in EVENTS, and DELIVERIES must never meet a limit.
 """
 
 import asyncio
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,14 +28,18 @@ from kurir.runtime.broker import (
     PublishRefused,
     Pull,
 )
+from kurir.runtime.clock import Clock
 from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.logs import get
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.settlement import GivenUp, Rejected, conclude
 from kurir.runtime.tracing import TRACEPARENT
+from kurir.webhook_dispatcher.endpoint_events import ExhaustedDeliveries
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.matching import hears, is_in_order
 from kurir.webhook_dispatcher.measures import Measures
+from kurir.webhook_dispatcher.overflow import Overflow, overflow
+from kurir.webhook_dispatcher.room import Room
 
 log = get("kurir.fanout")
 
@@ -42,7 +48,6 @@ TOGETHER: Final = 256
 """Deliveries after which their events are acknowledged, however many more there are: the first of them may be made by
 then, and are made again if this process dies before and the broker before the events come again."""
 AGAIN_S: Final = 1.0  # an event whose deliveries could not be stored comes back after this
-LOOK_EVERY_S: Final = 2.0
 
 _EVENT_ID = re.compile(r"[A-Za-z0-9_:=@+~-]{1,200}")
 """An event's id becomes a token of subjects and a webhook-id, neither of which may hold a dot."""
@@ -50,8 +55,26 @@ _EVENT_ID = re.compile(r"[A-Za-z0-9_:=@+~-]{1,200}")
 _encoder = msgspec.json.Encoder()
 
 
-def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
-    """What to publish for one event. Raises Rejected for what is no event, or says that it is another tenant's."""
+class Fanned(NamedTuple):
+    """What an event becomes: deliveries to publish, and those for which there is no room."""
+
+    deliveries: list[Outgoing]
+    overflow: list[Overflow]
+
+    @property
+    def outgoing(self) -> Iterable[Outgoing]:
+        """Everything that has to be stored before the event may be acknowledged."""
+        yield from self.deliveries
+        for one in self.overflow:
+            yield one.dead_letter
+            yield one.record
+
+
+_FOR_NOBODY: Final = Fanned([], [])
+
+
+def fanned(message: Incoming, endpoints: Endpoints, room: Room, now: datetime) -> Fanned:
+    """What one event becomes. Raises Rejected for what is no event, or says that it is another tenant's."""
     subject = subjects.parse_event(message.subject)
     interested = [
         endpoint
@@ -59,20 +82,27 @@ def deliveries_of(message: Incoming, endpoints: Endpoints) -> list[Outgoing]:
         if not is_in_order(endpoint, message.published_at) and hears(endpoint, subject.type, message.data)
     ]
     if not interested:
-        return []
+        return _FOR_NOBODY
     head = head_of(message.data, subject)
     traceparent = message.header(TRACEPARENT)
     body, seq, at = message.data, message.stream_seq, message.published_at
-    deliveries = [each for endpoint in interested for each in deliveries_for(head, body, seq, at, endpoint)]
-    return [
-        Outgoing(
-            subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
-            _encoder.encode(delivery),
-            ids.attempt_id(delivery.id, delivery.generation, delivery.attempt),
-            {TRACEPARENT: traceparent} if traceparent else None,
-        )
-        for delivery in deliveries
-    ]
+    result = Fanned([], [])
+    for endpoint in interested:
+        deliveries = deliveries_for(head, body, seq, at, endpoint)
+        if room.is_full(endpoint.id):
+            result.overflow.extend(overflow(delivery, endpoint, message.subject, now) for delivery in deliveries)
+        else:
+            result.deliveries.extend(_outgoing(delivery, traceparent) for delivery in deliveries)
+    return result
+
+
+def _outgoing(delivery: Delivery, traceparent: str | None) -> Outgoing:
+    return Outgoing(
+        subjects.delivery(partition_of(delivery.endpoint, subjects.DELIVERY_PARTITIONS), delivery.endpoint),
+        _encoder.encode(delivery),
+        ids.attempt_id(delivery.id, delivery.generation, delivery.attempt),
+        {TRACEPARENT: traceparent} if traceparent else None,
+    )
 
 
 def head_of(body: bytes, subject: subjects.EventSubject) -> events.EventHead:
@@ -136,37 +166,41 @@ class FanOut:
     """Pulls events for as long as there is room for their deliveries."""
 
     def __init__(
-        self, bus: Bus, endpoints: Endpoints, measures: Measures, *, max_pending: int, max_pending_bytes: int
+        self,
+        bus: Bus,
+        endpoints: Endpoints,
+        room: Room,
+        exhausted: ExhaustedDeliveries,
+        measures: Measures,
+        clock: Clock,
     ) -> None:
         self._bus = bus
         self._endpoints = endpoints
+        self._room = room
+        self._exhausted = exhausted
         self._measures = measures
-        self._max_pending = max_pending
-        self._max_pending_bytes = max_pending_bytes
-        self._has_room = True
+        self._clock = clock
         self._done = DoneMessages()
         self._pull: Pull | None = None
         self._ended = asyncio.Event()
 
     async def start(self) -> None:
         """Ask for events; `run` works them."""
-        await self._look_for_room()
         self._pull = await self._bus.open_pull(
             streams.EVENTS.name,
             streams.FANOUT_CONSUMER,
             max_outstanding=MAX_OUTSTANDING,
-            room=lambda: MAX_OUTSTANDING if self._has_room else 0,
+            room=lambda: MAX_OUTSTANDING if self._room.has_room else 0,
         )
+        self._room.on_look(self._pull.ask_more)
 
     async def run(self) -> None:
         """Work until `stop`."""
         assert self._pull is not None, "run comes after start"
-        watch = asyncio.create_task(self._watch_room(self._pull), name="fanout-room")
         try:
             async for batch in self._pull:
                 await self._fan_out(batch)
         finally:
-            watch.cancel()
             self._ended.set()
 
     async def stop(self) -> None:
@@ -184,29 +218,31 @@ class FanOut:
                 message.nak(AGAIN_S)
             return
         outgoing: list[Outgoing] = []
-        shares: list[tuple[Incoming, int]] = []
+        taken: list[tuple[Incoming, Fanned]] = []
+        now = self._clock.now()
         for message in batch:
             if message in self._done:
                 message.ack()
                 continue
             try:
-                share = deliveries_of(message, self._endpoints)
+                result = fanned(message, self._endpoints, self._room, now)
             except (Rejected, ValueError) as unusable:
                 await self._give_up(message, unusable)
                 continue
-            outgoing += share
-            shares.append((message, len(share)))
+            outgoing += result.outgoing
+            taken.append((message, result))
             if len(outgoing) >= TOGETHER:
-                await self._store(outgoing, shares)
-                outgoing, shares = [], []
-        await self._store(outgoing, shares)
+                await self._store(outgoing, taken)
+                outgoing, taken = [], []
+        await self._store(outgoing, taken)
 
-    async def _store(self, outgoing: list[Outgoing], shares: list[tuple[Incoming, int]]) -> None:
-        """Publish deliveries, then settle the events that they are of: each has so many of them, in order."""
+    async def _store(self, outgoing: list[Outgoing], taken: list[tuple[Incoming, Fanned]]) -> None:
+        """Publish what events became, then settle them; `outgoing` has what each became, in order."""
         results = await self._bus.publish_many(outgoing) if outgoing else []
         at = 0
-        for message, count in shares:
-            failures = [result for result in results[at : at + count] if isinstance(result, PublishError)]
+        for message, result in taken:
+            count = len(result.deliveries) + 2 * len(result.overflow)
+            failures = [stored for stored in results[at : at + count] if isinstance(stored, PublishError)]
             at += count
             refusals = [failure for failure in failures if type(failure) is PublishRefused]
             if refusals:  # it will be refused the next time too: an event so large that no delivery can hold it
@@ -217,28 +253,12 @@ class FanOut:
             else:
                 message.ack()
                 self._done.add(message)
-        self._measures.fanned_out(len(shares), len(outgoing))
+                for one in result.overflow:
+                    self._measures.backlog_full()
+                    self._exhausted.note_soon(one.endpoint, one.fact)
+        self._measures.fanned_out(len(taken), sum(len(result.deliveries) for _, result in taken))
 
     async def _give_up(self, message: Incoming, error: Exception) -> None:
         rejected = error if isinstance(error, Rejected) else Rejected("VALIDATION_ERROR", str(error))
         await conclude(self._bus, message, GivenUp(rejected))
         self._measures.gave_up("events")
-
-    async def _watch_room(self, pull: Pull) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            await self._look_for_room()
-            pull.ask_more()
-
-    async def _look_for_room(self) -> None:
-        try:
-            state = (await self._bus.js.stream_info(streams.DELIVERIES.name)).state
-        except Exception as error:
-            # Nothing can be published either while the server does not answer.
-            log.warning("fanout.backlog_unknown", error=repr(error))
-            return
-        had_room = self._has_room
-        self._has_room = state.messages < self._max_pending and state.bytes < self._max_pending_bytes
-        self._measures.pending_deliveries.set(state.messages)
-        if self._has_room != had_room:
-            log.warning("fanout.room", has_room=self._has_room, pending=state.messages, pending_bytes=state.bytes)

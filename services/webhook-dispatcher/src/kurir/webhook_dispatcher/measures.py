@@ -34,6 +34,10 @@ class Measures:
         self._dead = metrics.counter(
             "kurir_webhook_dead_total", "Messages that were given up", origin=("events", "deliveries", "audit")
         )
+        self._backlog_full = metrics.counter(
+            "kurir_webhook_backlog_full_total",
+            "Deliveries that were given up before their first attempt, because too much waited for their endpoint",
+        )
         self._facts = metrics.counter(
             "kurir_history_facts_total", "Facts written to the history", collection=("events", "attempts", "changes")
         )
@@ -75,6 +79,10 @@ class Measures:
 
     def gave_up(self, origin: str) -> None:
         self._dead.add(origin=origin)
+
+    def backlog_full(self) -> None:
+        self._backlog_full.add()
+        self._dead.add(origin="deliveries")
 
     def wrote(self, collection: str, facts: int) -> None:
         self._facts.add(facts, collection=collection)

@@ -4,7 +4,8 @@ An order is a message that waits in DELIVERIES until it is carried out, by one d
 followed by another, which goes on where the record in `replays` says. A delivery keeps its event's id and says that it
 is a replay. One whose next attempt is scheduled takes that attempt's place, in one step with the server's clock; one
 that is due or being attempted at this moment, or whose event was not fanned out yet when the order was made, is passed
-over: it is never sent by both.
+over: it is never sent by both. A replay ends where its endpoint has half of its share waiting, so that what happens now
+has room.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from kurir.runtime.settlement import Rejected, Retry, settle
 from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import deliveries_for, head_of
 from kurir.webhook_dispatcher.matching import hears, passes, wants
+from kurir.webhook_dispatcher.room import Room
 from kurir.webhook_dispatcher.under_way import DeliveriesUnderWay
 
 log = get("kurir.replays")
@@ -39,6 +41,7 @@ PAGE: Final = 100
 LOOK_EVERY_S: Final = 1.0  # how far it has come is told, and whether it is still wanted is asked
 HISTORY_AGAIN_S: Final = 5.0
 FANOUT_AGAIN_S: Final = 0.2
+TOO_MUCH_WAITS: Final = "Too much waits for this webhook already. Order the replay again when it has taken that."
 
 Found = AsyncIterator[tuple[int, Delivery | None]]
 """Positions that were read, in order, and what is to be delivered of them."""
@@ -49,10 +52,11 @@ _encoder = msgspec.json.Encoder()
 class Replays:
     """Carries out orders from `start` to `stop`. Start it after `endpoints`."""
 
-    def __init__(self, bus: Bus, mongo: Mongo, endpoints: Endpoints, clock: Clock) -> None:
+    def __init__(self, bus: Bus, mongo: Mongo, endpoints: Endpoints, room: Room, clock: Clock) -> None:
         self._bus = bus
         self._mongo = mongo
         self._endpoints = endpoints
+        self._room = room
         self._clock = clock
         self._progress = Registry(bus, "replays", Replay)
         self._pull: Pull | None = None
@@ -116,6 +120,9 @@ class Replays:
                         replay = replace(replay, state="canceled")
                         break
                     await self._progress.put(key, replace(replay, at=self._clock.now()))
+                if delivery is not None and self._room.is_full_for_replays(endpoint.id):
+                    replay = replace(replay, state="failed", reason=TOO_MUCH_WAITS)
+                    break
                 if delivery is not None:
                     replay = await self._replayed(order, replay, delivery, position, under_way)
                 replay = replace(replay, position=position)

@@ -31,6 +31,9 @@ class DispatcherSettings(RuntimeSettings):
     # Above either, no more events are fanned out; they wait in EVENTS. A retry waits about 1 kB large for three days.
     max_pending_deliveries: int = Field(5_000_000, gt=0)
     max_pending_bytes: int = Field(8 * 1024**3, gt=0)
+    # Beyond it what is for an endpoint goes to DEAD: one event a second for the three days of the retry schedule, and a
+    # twentieth of the places that there are in all.
+    max_waiting_per_endpoint: int = Field(250_000, gt=0)
 
     history_batch: int = Field(500, gt=0, le=5_000)  # facts per write; more brings no more speed
     history_wait_s: float = Field(0.05, ge=0)  # how long a write waits to get fuller
