@@ -159,8 +159,12 @@ function details(webhook, names, dead) {
     ],
     ["At once", `${webhook.maxInFlight} requests${webhook.maxPerSecond ? `, ${webhook.maxPerSecond} a second` : ""}`],
     ["Created", time(webhook.createdAt)],
-    ["Given up last", dead && [time(dead.at), `, ${dead.event}, after ${dead.attempt} attempts`]],
+    ["Given up last", dead && [time(dead.at), `, ${dead.event}, ${whyDead(dead)}`]],
   );
+}
+
+function whyDead({ attempt, error }) {
+  return error === "backlog_full" ? "at once, because too much waited for it" : `after ${attempt} attempts`;
 }
 
 function test(path, reload) {
