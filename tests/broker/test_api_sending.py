@@ -10,13 +10,15 @@ import pytest
 
 from kurir.contracts import commands, streams
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Contact, LinkPreview, Location, Poll, Reaction, Text
+from kurir.contracts.content import STATUS, Contact, LinkPreview, Location, Poll, Reaction, Style, Text
 from kurir.contracts.events import MessageQueued, MessageStatusChanged
 from kurir.contracts.records import Session
 from kurir.runtime import keyvalue
 from tests.support.api_server import Api, Client, running_api
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
+
+PLACE = {"latitude": -6.2, "longitude": 106.8, "name": "Monas"}
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant
     device = await tenant.device()
     common = {"deviceId": device, "to": "120363025246125486@g.us"}
     bodies: dict[str, dict[str, Any]] = {
-        "send-location": {"latitude": -6.2, "longitude": 106.8, "name": "Monas"},
+        "send-location": PLACE,
         "send-contact": {"contacts": [{"name": "Ann", "phones": ["6281234567"]}]},
         "send-poll": {"question": "Lunch?", "options": ["yes", "no"], "selectable": 0},
         "send-reaction": {"messageId": "3EB0", "emoji": "👍", "participant": "6281234567@s.whatsapp.net"},
@@ -72,6 +74,22 @@ async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant
             assert answer.status_code == 200, (path, answer.text)
     contents = [command.content for command in await api.commands() if isinstance(command, SendMessage)]
     assert [type(content) for content in contents] == [Location, Contact, Poll, Reaction] * 2
+
+
+async def test_a_status_update_goes_to_nobody_but_its_audience(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    card: dict[str, Any] = {"to": STATUS, "text": "Open today", "background": "#008069", "audience": ["08123456789"]}
+    answer = await tenant.send(device, **card)
+    assert (answer.status_code, answer.json()["to"]) == (200, STATUS), answer.text
+    (command,) = await api.commands()
+    assert isinstance(command, SendMessage)
+    assert (command.to, command.audience) == (STATUS, ("628123456789@s.whatsapp.net",))
+    assert command.content == Text(text="Open today", style=Style(background="#008069"))
+    place = await tenant.post("/messages/send-location", json={"deviceId": device, "to": STATUS, **PLACE})
+    assert (place.status_code, place.json()["field"]) == (400, "to")
+    paper = {"deviceId": device, "to": STATUS, "kind": "document", "url": "https://example.com/a.pdf"}
+    answer = await tenant.post("/messages/send-media", json=paper)
+    assert (answer.status_code, answer.json()["field"]) == (400, "to")
 
 
 async def test_quote_and_mentions_travel_as_whatsapp_names_them(api: Api, tenant: Client) -> None:
@@ -96,6 +114,13 @@ WRONG: list[tuple[dict[str, Any], int, str, str | None]] = [
     ({"sendAt": "2999-01-01T00:00:00Z"}, 400, "VALIDATION_ERROR", "sendAt"),
     ({"expiresIn": 0}, 400, "VALIDATION_ERROR", "expiresIn"),
     ({"deviceId": "dev_other"}, 404, "DEVICE_NOT_FOUND", None),
+    ({"audience": ["08123456789"]}, 400, "VALIDATION_ERROR", "audience"),
+    ({"background": "#008069"}, 400, "VALIDATION_ERROR", "background"),
+    ({"font": 1}, 400, "VALIDATION_ERROR", "font"),
+    ({"to": STATUS, "background": "green"}, 400, "VALIDATION_ERROR", "background"),
+    ({"to": STATUS, "quote": {"messageId": "3EB0AA"}}, 400, "VALIDATION_ERROR", "quote"),
+    ({"to": STATUS, "mentions": ["08123456789"]}, 400, "VALIDATION_ERROR", "mentions"),
+    ({"to": STATUS, "audience": ["120363025246125486@g.us"]}, 400, "INVALID_RECIPIENT", "audience[0]"),
 ]
 
 

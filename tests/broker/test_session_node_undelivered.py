@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from kurir.contracts.commands import SendMessage
+from kurir.contracts.content import STATUS
 from kurir.contracts.events import Event, MessageStatusChanged
 from kurir.contracts.states import furthest
 from kurir.runtime.broker import Bus
@@ -137,6 +138,16 @@ async def test_a_time_that_is_set_later_counts_for_what_was_sent_before(gateway:
 
 
 # --- memory and stream -----------------------------------------------------------------------------------------------
+
+
+async def test_nobody_has_to_have_seen_a_status(gateway: Gateway) -> None:
+    await gateway.add_device("d1", undelivered_after_s=1)
+    silent, status = a_message("d1", to=SILENT), a_message("d1", to=STATUS)
+    status = msgspec.structs.replace(status, audience=(SILENT,))
+    async with LocalShard(gateway.url):
+        await gateway.order(status, silent)
+        await until("undelivered", lambda: gateway.has_status([silent], "undelivered"))
+    assert "undelivered" not in await statuses_of(gateway, status)
 
 
 class Clockwork:

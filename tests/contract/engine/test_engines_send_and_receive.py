@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 
 from kurir.contracts.content import (
+    STATUS,
+    Address,
     Audio,
     Contact,
     ContactCard,
@@ -21,6 +23,7 @@ from kurir.contracts.content import (
     Reaction,
     Revoke,
     Sticker,
+    Style,
     Text,
     Video,
     kind_of,
@@ -139,6 +142,12 @@ async def test_a_kind_is_sent_or_refused_as_the_capabilities_say(
         with pytest.raises(SendFailed) as failed:
             await say(session, world.contact("friendly"), content, media)
         assert failed.value.reason == "kind_not_supported"
+
+
+async def test_a_status_is_sent_to_whoever_may_see_it(session: EngineSession) -> None:
+    card = Text(text="Open today", style=Style(background="#008069", font=2))
+    assert (await say(session, STATUS, card)).chat == Address(jid=STATUS)
+    assert (await say(session, STATUS, Image(media=KEPT.media), KEPT)).chat == Address(jid=STATUS)
 
 
 async def test_media_that_is_gone_fails_with_its_reason(world: World, session: EngineSession) -> None:

@@ -46,7 +46,11 @@ class Line(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Account:
-    """A number on WhatsApp. Its identity signs its linked devices and is its phone's Signal identity."""
+    """A number on WhatsApp. Its identity signs its linked devices and is its phone's Signal identity.
+
+    `contacts` are names by number, as a device learns them when it is linked; `status_list` the only numbers to whom
+    its status updates are shown.
+    """
 
     phone: str
     name: str
@@ -54,6 +58,8 @@ class Account:
     signal: SignalDevice
     policy: Policy = field(default_factory=Policy)
     about: str = ""
+    contacts: dict[str, str] = field(default_factory=dict)
+    status_list: list[str] | None = None
     picture: bytes | None = None
     app_state_key: tuple[bytes, bytes] | None = None
     devices: "dict[int, Device]" = field(default_factory=dict)

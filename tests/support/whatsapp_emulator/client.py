@@ -62,11 +62,14 @@ class EmulatorClient:
         name: str | None = None,
         about: str | None = None,
         picture: bytes | None = None,
+        contacts: dict[str, str] | None = None,
+        status_list: list[str] | None = None,
         **policy: Any,
     ) -> dict[str, Any]:
         """Make or change an account, whose phone then acts by `policy` (see accounts.Policy); its LID is in "lid"."""
         encoded = None if picture is None else base64.b64encode(picture).decode()
-        settings = {"name": name, "about": about, "picture": encoded, "policy": policy}
+        settings: dict[str, Any] = {"name": name, "about": about, "picture": encoded, "policy": policy}
+        settings |= {"contacts": contacts, "status_list": status_list}
         account: dict[str, Any] = await self._call("PUT", f"/accounts/{phone}", settings)
         return account
 

@@ -42,11 +42,15 @@ class EnteredCode(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class AccountSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """`policy` replaces some of the policy's fields; `picture` is base64, and an empty one removes it."""
+    """`policy` replaces some of the policy's fields; `picture` is base64, and an empty one removes it. `contacts` are
+    names by number; `status_list` the only numbers who see status updates, an empty one lets all contacts see them.
+    """
 
     name: str | None = None
     about: str | None = None
     picture: bytes | None = None
+    contacts: dict[str, str] | None = None
+    status_list: list[str] | None = None
     policy: dict[str, Any] = {}
 
 
@@ -224,6 +228,9 @@ class Control:
         account.about = account.about if settings.about is None else settings.about
         if settings.picture is not None and settings.picture != (account.picture or b""):
             self._emulator.change_picture(account, settings.picture or None)
+        account.contacts = account.contacts if settings.contacts is None else settings.contacts
+        if settings.status_list is not None:
+            account.status_list = settings.status_list or None
         account.policy = msgspec.convert(msgspec.to_builtins(account.policy) | settings.policy, Policy)
         return account
 

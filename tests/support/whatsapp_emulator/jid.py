@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 PHONE_SERVER = "s.whatsapp.net"
 LID_SERVER = "lid"
 GROUP_SERVER = "g.us"
+BROADCAST_SERVER = "broadcast"
 
 
 class Jid(NamedTuple):
@@ -34,6 +35,11 @@ class Jid(NamedTuple):
     @property
     def is_group(self) -> bool:
         return self.server == GROUP_SERVER
+
+    @property
+    def is_broadcast(self) -> bool:
+        """Of status updates, that is; lists are not emulated."""
+        return self.server == BROADCAST_SERVER
 
     @property
     def is_lid(self) -> bool:

@@ -61,7 +61,7 @@ class Phones:
     # --- what phones get --------------------------------------------------------------------------------------------
 
     def receive(
-        self, phone: Account, sender: Device, stanza: Stanza, encrypted: Sequence[Stanza], group: Group | None
+        self, phone: Account, sender: Device, stanza: Stanza, encrypted: Sequence[Stanza], chat: Jid | None
     ) -> None:
         """Read a message that a device sent to a phone, and do what the phone's policy says; once for each message."""
         message_id = stanza.get("id") or ""
@@ -69,13 +69,13 @@ class Phones:
         facts = {"phone": phone.phone, "device": sender.name, "id": message_id}
         for part in encrypted:
             try:
-                message = self._open(phone, sender, part, group)
+                message = self._open(phone, sender, part, chat)
             except Undecipherable as why:
                 self._journal.record("message.repeated" if was_read else "message.unreadable", **facts, why=str(why))
                 if phone.policy.retry and not was_read:
-                    self._ask_again(phone, sender, stanza, part, group)
+                    self._ask_again(phone, sender, stanza, part, chat)
                 continue
-            if group is not None and part.get("type") != "skmsg" and part.get("count") is None:
+            if chat is not None and part.get("type") != "skmsg" and part.get("count") is None:
                 continue  # it brought the sender's key; the message itself is the other part
             if was_read:
                 self._journal.record("message.repeated", **facts, why="it came again in another session")
@@ -92,7 +92,7 @@ class Phones:
                 content=json_format.MessageToDict(message),
             )
             if not is_copy:
-                self._react(phone, sender, stanza, message, group)
+                self._react(phone, sender, stanza, message, chat)
 
     def media_of(self, phone: str, message_id: str) -> bytes:
         """The media of a message that a phone has read. Raises MediaGone."""
@@ -102,18 +102,18 @@ class Phones:
             raise MediaGone(f"{phone} has read no message {message_id} with media")
         return self._media.open(*found)
 
-    def _open(self, phone: Account, sender: Device, part: Stanza, group: Group | None) -> Any:
-        is_message = group is None or part.get("type") == "skmsg"
+    def _open(self, phone: Account, sender: Device, part: Stanza, chat: Jid | None) -> Any:
+        is_message = chat is None or part.get("type") == "skmsg"
         if is_message and phone.policy.unreadable > 0:
             phone.policy.unreadable -= 1
             raise Undecipherable("the phone's policy says so")
         if part.get("type") == "skmsg":
-            assert group is not None
-            return e2e.Message.FromString(phone.signal.group_decrypt(group.jid, sender.name, part.data))
+            assert chat is not None
+            return e2e.Message.FromString(phone.signal.group_decrypt(chat, sender.name, part.data))
         message = e2e.Message.FromString(phone.signal.decrypt(sender.name, part.get("type") or "", part.data))
-        if group is not None and message.HasField("senderKeyDistributionMessage"):
+        if chat is not None and message.HasField("senderKeyDistributionMessage"):
             distribution = message.senderKeyDistributionMessage.axolotlSenderKeyDistributionMessage
-            phone.signal.learn_sender_key(group.jid, sender.name, distribution)
+            phone.signal.learn_sender_key(chat, sender.name, distribution)
         return message
 
     def _remember_read(self, phone: Account, message_id: str, message: Any) -> None:
@@ -121,27 +121,27 @@ class Phones:
         while len(self._read) > MAX_REMEMBERED:
             self._read.popitem(last=False)
 
-    def _react(self, phone: Account, sender: Device, stanza: Stanza, message: Any, group: Group | None) -> None:
+    def _react(self, phone: Account, sender: Device, stanza: Stanza, message: Any, chat: Jid | None) -> None:
         policy = phone.policy
         delay_s = 0.0
         if policy.delivered:
             delay_s += policy.delivered_after_s
-            self._after(delay_s, lambda: self._receipt(phone, sender, stanza, group, None))
+            self._after(delay_s, lambda: self._receipt(phone, sender, stanza, chat, None))
         if policy.read:
             delay_s += policy.read_after_s
-            self._after(delay_s, lambda: self._receipt(phone, sender, stanza, group, "read"))
+            self._after(delay_s, lambda: self._receipt(phone, sender, stanza, chat, "read"))
         text = contents.text_of(message)
         reply = text.removeprefix(ECHO) if policy.echo and text.startswith(ECHO) else policy.reply
         if reply is not None:
             delay_s += policy.reply_after_s
-            to = sender.account.lid if group is None else group.jid
+            to = chat if chat is not None and chat.is_group else sender.account.lid
             self._after(delay_s, lambda: self.send(phone, to, e2e.Message(conversation=reply)))
 
-    def _receipt(self, phone: Account, sender: Device, stanza: Stanza, group: Group | None, kind: str | None) -> None:
+    def _receipt(self, phone: Account, sender: Device, stanza: Stanza, chat: Jid | None, kind: str | None) -> None:
         attributes: dict[str, Value] = {"id": stanza.get("id"), "t": now(), "type": kind}
-        self._post.deliver(sender, Stanza("receipt", attributes | self._seen_from(phone, stanza, group)))
+        self._post.deliver(sender, Stanza("receipt", attributes | self._seen_from(phone, stanza, chat)))
 
-    def _ask_again(self, phone: Account, sender: Device, stanza: Stanza, part: Stanza, group: Group | None) -> None:
+    def _ask_again(self, phone: Account, sender: Device, stanza: Stanza, part: Stanza, chat: Jid | None) -> None:
         count = int(part.get("count") or 0) + 1
         if count >= MAX_RETRIES:
             return
@@ -149,15 +149,15 @@ class Phones:
         if phone is sender.account:
             attributes |= {"from": phone.lid, "recipient": stanza.jid("to").account}
         else:
-            attributes |= self._seen_from(phone, stanza, group)
+            attributes |= self._seen_from(phone, stanza, chat)
         retry = Stanza("retry", {"count": count, "id": stanza.get("id"), "t": now(), "v": "1"})
         registration = leaf("registration", phone.signal.registration_id.to_bytes(4, "big"))
         asking = Stanza("receipt", attributes, [retry, registration])
         self._after(phone.policy.retry_after_s, lambda: self._post.deliver(sender, asking))
 
-    def _seen_from(self, phone: Account, stanza: Stanza, group: Group | None) -> dict[str, Value]:
-        if group is not None:
-            return {"from": group.jid, "participant": phone.lid}
+    def _seen_from(self, phone: Account, stanza: Stanza, chat: Jid | None) -> dict[str, Value]:
+        if chat is not None:
+            return {"from": chat, "participant": phone.lid}
         return {"from": stanza.jid("to").account}
 
     # --- what phones say --------------------------------------------------------------------------------------------

@@ -203,8 +203,17 @@ class Queries:
         return account
 
     def _about(self, asked: Asked) -> list[Stanza]:
+        if asked.type == "get":
+            return [self._status_privacy(asked.device.account)]
         asked.device.account.about = asked.about.data.decode()
         return []
+
+    def _status_privacy(self, account: Account) -> Stanza:
+        """Who sees the account's status updates."""
+        if account.status_list is None:
+            return parent("privacy", [Stanza("list", {"type": "contacts", "default": "true"})])
+        users = [Stanza("user", {"jid": Jid(phone, PHONE_SERVER)}) for phone in account.status_list]
+        return parent("privacy", [parent("list", users, type="whitelist", default="true")])
 
     def _picture(self, asked: Asked) -> list[Stanza]:
         target = asked.iq.find_jid("target")
@@ -243,8 +252,7 @@ class Queries:
         collections = []
         for wanted in asked.about.children:
             name, version = wanted.get("name") or "", wanted.get("version") or "0"
-            has_state = name == app_state.NAME_COLLECTION and account.app_state_key is not None
-            if has_state and wanted.get("return_snapshot") == "true":
+            if app_state.has_state(account, name) and wanted.get("return_snapshot") == "true":
                 snapshot = leaf("snapshot", app_state.snapshot(account, name, self._media))
                 collections.append(parent("collection", [snapshot], name=name, version=app_state.VERSION))
             else:

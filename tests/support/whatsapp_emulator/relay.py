@@ -65,6 +65,8 @@ class Relay:
             return
         if group is not None:
             self._to_group(device, stanza, group)
+        elif to.is_broadcast:
+            self._to_viewers(device, stanza)
         else:
             self._to_devices(device, stanza)
 
@@ -124,12 +126,35 @@ class Relay:
         }
         for member in list(group.roles):
             own = own_parts.get((member.phone, 0), [])
-            self._phones.receive(member, sender, stanza, own + for_all, group)
+            self._phones.receive(member, sender, stanza, own + for_all, group.jid)
             for device in member.devices.values():
                 own = own_parts.get((member.phone, device.number), [])
                 if device is not sender and own + for_all:
                     content = own + for_all + (identity if own else [])
                     self._post.deliver(device, Stanza("message", attributes, content))
+
+    def _to_viewers(self, sender: Device, stanza: Stanza) -> None:
+        """A status has one part for all, and parts for those whom the sender shows it to: they bring its key."""
+        for_all = stanza.all("enc")
+        participants = stanza.find("participants")
+        parts = {child.jid("jid"): child.children for child in participants.children} if participants else {}
+        asked_again = stanza.find_jid("participant")
+        if asked_again is not None:
+            parts, for_all = {asked_again: for_all}, []
+        identity = stanza.all("device-identity")
+        attributes = _common(sender, stanza) | {
+            "from": stanza.jid("to"),
+            "participant": sender.lid,
+            "participant_pn": sender.account.pn,
+            "addressing_mode": "lid",
+        }
+        for jid, own in parts.items():
+            account = self._directory.find(jid)
+            device = self._directory.find_device(jid)
+            if is_phone(jid) and account is not None:
+                self._phones.receive(account, sender, stanza, own + for_all, stanza.jid("to"))
+            elif device is not None and device is not sender:
+                self._post.deliver(device, Stanza("message", attributes, own + for_all + identity))
 
     def _key(self, jid: Jid) -> tuple[str, int]:
         account = self._directory.find(jid)
@@ -167,7 +192,7 @@ class Relay:
             self._phones.send_again(account, device, stanza)
             return
         attributes: dict[str, Value] = {"id": stanza.get("id"), "type": kind, "t": stanza.get("t") or now()}
-        if to.is_group:
+        if to.is_group or to.is_broadcast:
             attributes |= {"from": to, "participant": device.lid}
         else:
             attributes["from"] = device.lid if to.is_lid else device.pn

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from kurir.contracts.content import Text
 from kurir.contracts.errors import ERRORS
-from kurir.dialects.evolution import chat_requests, errors, instance_requests, requests
+from kurir.dialects.evolution import chat_requests, errors, instance_requests, requests, sends
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.fields import Invalid
 from kurir.dialects.evolution.numbers import recipient
 
 PARSERS: tuple[Callable[[Mapping[str, Any]], object], ...] = (
-    *requests.SENDS.values(),
-    *requests.FILE_SENDS.values(),
+    *sends.SENDS.values(),
+    *sends.FILE_SENDS.values(),
     instance_requests.create,
     instance_requests.webhook,
     instance_requests.settings,

@@ -267,14 +267,13 @@ async def test_a_video_is_sent_as_a_round_note(evolution: Evolution) -> None:
 @pytest.mark.shows(NAME, "POST /message/sendButtons/{instance}", "error 400")
 @pytest.mark.shows(NAME, "POST /message/sendTemplate/{instance}", "error 400")
 @pytest.mark.shows(NAME, "POST /message/sendList/{instance}", "error 501")
-@pytest.mark.shows(NAME, "POST /message/sendStatus/{instance}", "error 501")
 async def test_what_cannot_be_sent_is_refused_and_named(evolution: Evolution) -> None:
     await evolution.created()
     buttons = await evolution.post(f"/message/sendButtons/{INSTANCE}", {"number": NUMBER})
     assert (buttons.status_code, messages_of(buttons)) == (400, ["Method not available on WhatsApp Baileys"])
     template = await evolution.post(f"/message/sendTemplate/{INSTANCE}", {"number": NUMBER})
     assert template.status_code == 400
-    for last, what in (("sendList", "list messages"), ("sendStatus", "status messages")):
+    for last, what in (("sendList", "list messages"), ("sendCarousel", "carousel messages")):
         refused = await evolution.post(f"/message/{last}/{INSTANCE}", {"number": NUMBER})
         assert (refused.status_code, refused.json()["error"]) == (501, "Not Implemented")
         assert what in messages_of(refused)[0]

@@ -25,8 +25,9 @@ _KIND_OF_PRIORITY: dict[Priority, str] = {"high": "send-high", "normal": "send",
 class SendMessage(Struct, frozen=True, kw_only=True, tag_field="command", tag="send"):
     """Send one message. `id` is the message id: UUIDv7, the idempotency key of everything that follows.
 
-    `to` is a JID (`628…@s.whatsapp.net`, `…@g.us`, `…@lid`). After `expires_at` it is reported `expired`
-    instead of sent. `reply_to` is a core subject on which a waiting caller hears the outcome. `metadata` is the
+    `to` is a JID (`628…@s.whatsapp.net`, `…@g.us`, `…@lid`), or content.STATUS; `audience` are the JIDs of those who
+    may see a status, () leaves it to the account's settings. After `expires_at` it is reported `expired` instead of
+    sent. `reply_to` is a core subject on which a waiting caller hears the outcome. `metadata` is the
     caller's own; nobody is sent it.
     """
 
@@ -44,6 +45,7 @@ class SendMessage(Struct, frozen=True, kw_only=True, tag_field="command", tag="s
     typing_ms: int = 0
     reply_to: str | None = None
     metadata: dict[str, Any] | None = None
+    audience: tuple[str, ...] = ()
 
 
 class Logout(Struct, frozen=True, kw_only=True, tag_field="command", tag="logout"):

@@ -9,6 +9,9 @@ from msgspec import Meta, Struct
 
 from kurir.contracts.states import Reason
 
+STATUS = "status@broadcast"
+"""The JID that status updates are sent to. It is no chat: who sees them, the account's settings say."""
+
 Kind = Literal[
     "text",
     "image",
@@ -49,12 +52,25 @@ class LinkPreview(Struct, frozen=True, kw_only=True):
     image: Annotated[str, Meta(max_length=2048)] | None = None
 
 
+class Style(Struct, frozen=True, kw_only=True):
+    """How the words of a status stand on their card. `font` is WhatsApp's number of one; it has no 3, 4 and 5 any more,
+    which are drawn as 0.
+    """
+
+    background: Annotated[str, Meta(pattern="^#[0-9A-Fa-f]{6}$")] = "#000000"
+    font: Annotated[int, Meta(ge=0, le=10)] = 0
+
+
 class Text(Struct, frozen=True, kw_only=True, tag_field="kind", tag="text"):
-    """Words. With `link_preview` the first link's page is read for a preview, unless `preview` says what to show."""
+    """Words. With `link_preview` the first link's page is read for a preview, unless `preview` says what to show.
+
+    `style` is for a status.
+    """
 
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
     link_preview: bool = False
     preview: LinkPreview | None = None
+    style: Style | None = None
 
 
 class Image(Struct, frozen=True, kw_only=True, tag_field="kind", tag="image"):

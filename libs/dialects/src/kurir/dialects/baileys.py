@@ -23,6 +23,7 @@ from kurir.contracts.content import (
     Reaction,
     Revoke,
     Sticker,
+    Style,
     Text,
     Unsupported,
     Video,
@@ -33,6 +34,19 @@ from kurir.dialects.dialect import MediaUrl
 _REVOKE = 0
 _MESSAGE_EDIT = 14
 """Types of WhatsApp's ProtocolMessage, as its protobuf numbers them."""
+
+
+FONTS = {
+    0: "SYSTEM",
+    1: "SYSTEM_TEXT",
+    2: "FB_SCRIPT",
+    6: "SYSTEM_BOLD",
+    7: "MORNINGBREEZE_REGULAR",
+    8: "CALISTOGA_REGULAR",
+    9: "EXO2_EXTRABOLD",
+    10: "COURIERPRIME_BOLD",
+}
+"""Names of the protobuf's ExtendedTextMessage.FontType, which its JSON form writes."""
 
 
 def phone_form(address: Address) -> str:
@@ -50,10 +64,10 @@ def message(
     """The name of the content's kind and the content itself, as Baileys shapes a message (WAProto.proto, Message)."""
     context = _context(quote, mentions)
     match content:
-        case Text(text=text, preview=None) if context is None:
+        case Text(text=text, preview=None, style=None) if context is None:
             return "conversation", {"conversation": text}
-        case Text(text=text, preview=preview):
-            return _wrapped("extendedTextMessage", {"text": text} | _previewed(preview), context)
+        case Text(text=text, preview=preview, style=style):
+            return _wrapped("extendedTextMessage", {"text": text} | _previewed(preview) | _styled(style), context)
         case Image():
             return _wrapped("imageMessage", _media_message(content.media, media_url, content.caption), context)
         case Video():
@@ -105,6 +119,12 @@ def _previewed(preview: LinkPreview | None) -> dict[str, Any]:
     if preview is None:
         return {}
     return {"matchedText": preview.url, "title": preview.title, "description": preview.description}
+
+
+def _styled(style: Style | None) -> dict[str, Any]:
+    if style is None:
+        return {}
+    return {"backgroundArgb": 0xFF000000 | int(style.background[1:], 16), "font": FONTS.get(style.font, FONTS[0])}
 
 
 def _wrapped(name: str, message: dict[str, Any], context: dict[str, Any] | None) -> tuple[str, dict[str, Any]]:

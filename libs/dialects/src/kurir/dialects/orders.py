@@ -35,7 +35,8 @@ class File(Struct, frozen=True, kw_only=True):
 class Order(Struct, frozen=True, kw_only=True):
     """One message to `to`: a number in any form or a JID. It has a `content` or a `file`.
 
-    `mentions` are numbers or JIDs. For `typing_ms` milliseconds before, the chat shows that the device is typing.
+    `mentions` are numbers or JIDs, and so is `audience`: who alone may see a status. For `typing_ms` milliseconds
+    before, the chat shows that the device is typing.
     `metadata` is the client's own, told again with the message and never sent.
     """
 
@@ -48,3 +49,4 @@ class Order(Struct, frozen=True, kw_only=True):
     expires_in_s: int | None = None
     typing_ms: int = 0
     metadata: dict[str, Any] | None = None
+    audience: tuple[str, ...] = ()

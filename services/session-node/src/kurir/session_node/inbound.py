@@ -9,7 +9,7 @@ import msgspec
 
 from kurir.contracts import content as contents
 from kurir.contracts import ids
-from kurir.contracts.content import Content
+from kurir.contracts.content import STATUS, Content
 from kurir.contracts.events import ConnectionUpdate, MediaFailed, MessageStatusChanged, MessageUpserted
 from kurir.contracts.records import Session
 from kurir.contracts.states import MessageStatus
@@ -105,7 +105,7 @@ def receipt_event(
     tenant: str, device: str, seen: ReceiptSeen, status: MessageStatus, whatsapp_id: str, message: SentMessage
 ) -> MessageStatusChanged:
     """The event of a receipt for one message. In groups each reader's receipt is a fact of its own."""
-    readers = (seen.sender.jid,) if seen.chat.jid.endswith("@g.us") else ()
+    readers = (seen.sender.jid,) if seen.chat.jid.endswith(("@g.us", STATUS)) else ()
     return MessageStatusChanged(
         id=ids.status_event_id(message.message_id, status, *readers),
         tenant=tenant,

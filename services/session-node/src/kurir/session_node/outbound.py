@@ -219,9 +219,10 @@ class Outbound:
         left_s = (command.expires_at - now).total_seconds() if command.expires_at is not None else math.inf
         if not session.is_connected:
             return Hold(left_s, "offline", until_change=True)
-        kind = contents.kind_of(command.content)
-        if cast(Capability, f"send.{kind}") not in session.capabilities:
-            return await self._report(command, "failed", attempt, "kind_not_supported", kind)
+        kinds = [contents.kind_of(command.content), *(["status"] if command.to == contents.STATUS else [])]
+        for kind in kinds:
+            if cast(Capability, f"send.{kind}") not in session.capabilities:
+                return await self._report(command, "failed", attempt, "kind_not_supported", kind)
         pace = await session.pace()
         wait_s = pace.wait_s(time.monotonic())
         if wait_s > 0:
@@ -264,7 +265,8 @@ class Outbound:
             quote=command.quote,
             mentions=command.mentions,
             media=StoredMedia(self._media, media) if media is not None else None,
-            typing_ms=command.typing_ms,
+            typing_ms=command.typing_ms if command.to != contents.STATUS else 0,
+            audience=command.audience,
             thumbnail=found.thumbnail if found is not None else None,
         )
         began = time.perf_counter()
@@ -344,10 +346,11 @@ class Outbound:
         return following
 
     def _is_free_to_go(self, command: SendMessage) -> bool:
-        """Whether it is a text without a preview, and could be sent at this moment."""
+        """Whether it is a text to a chat without a preview, and could be sent at this moment."""
         content, session = command.content, self._session
         return (
             isinstance(content, Text)
+            and command.to != contents.STATUS
             and content.preview is None
             and not content.link_preview
             and not _is_expired(command)

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from kurir.contracts import events, ids, subjects
-from kurir.contracts.content import Address
+from kurir.contracts.content import STATUS, Address
 from kurir.contracts.events import Event, MessageStatusChanged
 from kurir.contracts.states import Reason
 from kurir.contracts.streams import EVENTS
@@ -87,8 +87,8 @@ class Overdue:
             self._look()
 
     def sent(self, whatsapp_id: str, message_id: str, to: str) -> None:
-        """The server took a message just now."""
-        if self._after_s is None:
+        """The server took a message just now. Of a status nobody has to say that they have it."""
+        if self._after_s is None or to == STATUS:
             return
         now = self._now()
         if len(self._awaited) >= self._limit:
@@ -195,6 +195,8 @@ class Overdue:
             return
         if fact.status != "sent" or fact.whatsapp_id is None:
             self._awaited.pop(fact.message_id, None)
+        elif fact.to == STATUS:
+            return
         elif len(self._awaited) >= self._limit:
             if self._unread_since is None:
                 self._unread_since = stored_at

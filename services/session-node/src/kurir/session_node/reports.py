@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from kurir.contracts import events, subjects
+from kurir.contracts.content import STATUS
 from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged, MessageUpserted
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import PublishError, PublishRefused
@@ -190,8 +191,8 @@ class Reports:
                 self._sent.received(whatsapp_id)
                 self._overdue.received(message.message_id)
                 found.append(receipt_event(self._tenant, self._device, seen, seen.status, whatsapp_id, message))
-            elif not message.has_receipt and not message.to.endswith("@g.us"):
-                # Of several devices one that cannot read it is no news, nor is one of many members of a group.
+            elif not message.has_receipt and not message.to.endswith(("@g.us", STATUS)):
+                # Of several devices one that cannot read it is no news, nor is one of many members or viewers.
                 self._overdue.received(message.message_id)
                 found.append(
                     undelivered(self._tenant, self._device, whatsapp_id, message, "unreadable", recipient=seen.sender)

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kurir.contracts import events, states
-from kurir.contracts.content import Address, Content, Edit, MessageKey, media_of
+from kurir.contracts.content import STATUS, Address, Content, Edit, MessageKey, media_of
 from kurir.contracts.states import ConnectionState, MessageStatus
 from kurir.dialects import baileys
 from kurir.dialects.baileys import phone_form
@@ -189,7 +189,8 @@ def chat_of(fact: events.MessageUpserted, teller: Teller) -> list[Any]:
 
 def update(fact: events.MessageStatusChanged, teller: Teller) -> dict[str, Any]:
     status = RECEIPTS.get(fact.status, "SERVER_ACK" if fact.status == "sent" else "ERROR")
-    participant = phone_form(fact.recipient) if fact.recipient is not None and fact.to.endswith("@g.us") else None
+    is_one_of_many = fact.to.endswith(("@g.us", STATUS))
+    participant = phone_form(fact.recipient) if fact.recipient is not None and is_one_of_many else None
     if teller.is_v2:
         key = {"messageId": fact.message_id, "keyId": fact.whatsapp_id, "remoteJid": fact.to, "fromMe": True}
         return key | {"participant": participant or fact.to, "status": status, **teller.tag}

@@ -7,7 +7,7 @@ the body's own keys say. What is unknown is ignored, as the original does.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 from urllib.parse import unquote, urlsplit
 
@@ -60,7 +60,7 @@ class Send(Struct, frozen=True, kw_only=True):
 def send_text(values: Mapping[str, Any]) -> Send:
     """Raises Invalid."""
     fields = Fields(values)
-    body, version = _inner(fields, "textMessage")
+    body, version = inner(fields, "textMessage")
     body.require("text")
     text = body.text("text", min_length=1, max_length=MAX_TEXT)
     preview = _options(fields).flag("linkPreview", True)
@@ -70,7 +70,7 @@ def send_text(values: Mapping[str, Any]) -> Send:
 def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
     """`has_file`: the form holds the file. Raises Invalid or Refused."""
     fields = Fields(values)
-    body, version = _inner(fields, "mediaMessage")
+    body, version = inner(fields, "mediaMessage")
     body.require("mediatype", *(() if has_file else ("media",)))
     kind = body.text("mediatype", allowed=MEDIA_TYPES)
     body.text("mimetype", max_length=255)  # what a file is, its bytes say
@@ -84,7 +84,7 @@ def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
     return _send(
         fields,
         version,
-        file=_file(
+        file=named_file(
             fields,
             "video" if kind == "ptv" else cast(FileKind, kind),
             media,
@@ -114,7 +114,7 @@ def send_sticker(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
 def send_location(values: Mapping[str, Any]) -> Send:
     """Raises Invalid."""
     fields = Fields(values)
-    body, version = _inner(fields, "locationMessage")
+    body, version = inner(fields, "locationMessage")
     body.require("latitude", "longitude")
     content = Location(
         latitude=body.number("latitude", least=-90, most=90),
@@ -138,7 +138,7 @@ def send_contact(values: Mapping[str, Any]) -> Send:
 def send_reaction(values: Mapping[str, Any]) -> Send:
     """The chat is that of the message. Raises Invalid."""
     fields = Fields(values)
-    body, version = _inner(fields, "reactionMessage")
+    body, version = inner(fields, "reactionMessage")
     body.require("key", "reaction")
     emoji = body.text("reaction", max_length=32)
     target = message_key(body.part("key"))
@@ -148,7 +148,7 @@ def send_reaction(values: Mapping[str, Any]) -> Send:
 def send_poll(values: Mapping[str, Any]) -> Send:
     """Raises Invalid."""
     fields = Fields(values)
-    body, version = _inner(fields, "pollMessage")
+    body, version = inner(fields, "pollMessage")
     body.require("name", "selectableCount", "values")
     question = body.text("name", "?", min_length=1, max_length=255)
     options = body.texts("values", least=2, most=10, max_length=100)
@@ -158,32 +158,6 @@ def send_poll(values: Mapping[str, Any]) -> Send:
     if options and selectable > len(options):
         body.find("selectableCount", f"must be less than or equal to {len(options)}")
     return _send(fields, version, content=Poll(question=question, options=options, selectable=selectable))
-
-
-SENDS: Final[dict[str, Callable[[Mapping[str, Any]], Send]]] = {
-    "sendText": send_text,
-    "sendLocation": send_location,
-    "sendContact": send_contact,
-    "sendReaction": send_reaction,
-    "sendPoll": send_poll,
-}
-"""Sends without a file, by the last part of their path."""
-
-FILE_SENDS: Final = {
-    "sendMedia": send_media,
-    "sendWhatsAppAudio": send_audio,
-    "sendPtv": send_video_note,
-    "sendSticker": send_sticker,
-}
-"""Sends whose file may come in a form too."""
-
-NOT_SENT: Final[dict[str, Refused]] = {
-    "sendButtons": Refused(errors.NO_BUTTONS),
-    "sendTemplate": Refused(errors.NO_TEMPLATES),
-    "sendList": errors.lacking("list messages"),
-    "sendStatus": errors.lacking("status messages (stories)"),
-    "sendCarousel": errors.lacking("carousel messages"),
-}
 
 
 def message_key(key: Fields) -> MessageKey:
@@ -227,7 +201,7 @@ def _send(
     return Send(order=order, number=number, version=version, is_everyone=everyone)
 
 
-def _inner(fields: Fields, name: str) -> tuple[Fields, Version]:
+def inner(fields: Fields, name: str) -> tuple[Fields, Version]:
     """Where the message itself stands: in a part of v1's body, or at the top of v2's."""
     if fields.has(name):
         return fields.part(name), "v1"
@@ -272,14 +246,16 @@ def _send_file(
     note: bool = False,
 ) -> Send:
     fields = Fields(values)
-    body, version = _inner(fields, name)
+    body, version = inner(fields, name)
     where = next((one for one in within if body.has(one)), within[0 if version == "v1" else -1])
     if not has_file:
         body.require(where)
-    return _send(fields, version, file=_file(fields, kind, body.raw(where), has_file=has_file, voice=voice, note=note))
+    return _send(
+        fields, version, file=named_file(fields, kind, body.raw(where), has_file=has_file, voice=voice, note=note)
+    )
 
 
-def _file(
+def named_file(
     fields: Fields,
     kind: FileKind,
     media: Any,

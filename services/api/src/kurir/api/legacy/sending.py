@@ -148,6 +148,7 @@ def _request(device: Device, order: Order) -> SendRequest:
         "expires_in": order.expires_in_s,
         "typing_ms": order.typing_ms,
         "metadata": order.metadata,
+        "audience": order.audience,
     }
     file = order.file
     if file is None:

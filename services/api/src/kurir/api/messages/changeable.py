@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kurir.api.messages.views import AboutSending, status_of
 from kurir.api.problems import Problem
-from kurir.contracts.content import Content, Edit, MessageKey, Reaction, Revoke, Text
+from kurir.contracts.content import STATUS, Content, Edit, MessageKey, Reaction, Revoke, Text
 from kurir.contracts.events import AnyEvent, MessageQueued, MessageStatusChanged, MessageUpserted
 from kurir.contracts.states import MessageStatus
 
@@ -40,6 +40,8 @@ def to_edit(facts: Sequence[AnyEvent]) -> Target:
         raise Problem("MESSAGE_NOT_CHANGEABLE", "Only your own messages can be edited.")
     if target.content is not None and not isinstance(target.content, Text):
         raise Problem("MESSAGE_NOT_CHANGEABLE", "Only texts can be edited.")
+    if target.key.chat == STATUS:
+        raise Problem("MESSAGE_NOT_CHANGEABLE", "A status can only be deleted.")
     return target
 
 

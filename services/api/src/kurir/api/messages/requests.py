@@ -10,6 +10,7 @@ from kurir.api.people import person_in
 from kurir.api.problems import Problem
 from kurir.contracts.commands import Priority
 from kurir.contracts.content import (
+    STATUS,
     Audio,
     Contact,
     ContactCard,
@@ -24,10 +25,12 @@ from kurir.contracts.content import (
     Quote,
     Reaction,
     Sticker,
+    Style,
     Text,
     Video,
 )
 
+_STATUS_FILES = frozenset({"image", "video", "audio"})
 MediaKind = Literal["image", "video", "audio", "document", "sticker"]
 Caption = Annotated[str, Meta(max_length=4096)]
 WhatsAppId = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -49,7 +52,8 @@ class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
     """`to` is a phone number or a group id; `quote` the message to answer, `mentions` whom to name; `sendAt` a time
     with zone, in the future; after `expiresIn` seconds the message is not sent any more; of what waits for a device,
     `priority` high goes first and bulk last; for `typingMs` milliseconds before, the chat shows that you are typing;
-    `metadata` is your own object, up to 16 kB, told again with the message and never sent."""
+    `metadata` is your own object, up to 16 kB, told again with the message and never sent. To `status@broadcast` it is
+    a status update, which `audience` alone may see, without one whoever the account's settings say."""
 
     device_id: str
     to: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -60,6 +64,7 @@ class SendRequest(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
     expires_in: Seconds | None = None
     typing_ms: Annotated[int, Meta(ge=0, le=20_000)] = 0
     metadata: dict[str, Any] | None = None
+    audience: Annotated[tuple[Jid, ...], Meta(max_length=1024)] = ()
 
 
 class PreviewIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -73,11 +78,13 @@ class PreviewIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknow
 
 class SendText(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """With `linkPreview` the page of the first link in the text is read for a preview, within five seconds; `preview`
-    says what to show instead."""
+    says what to show instead. `background` (`#RRGGBB`) and `font` (WhatsApp's number of one) are for a status."""
 
     text: Annotated[str, Meta(min_length=1, max_length=65_536)]
     link_preview: bool = False
     preview: PreviewIn | None = None
+    background: Annotated[str, Meta(pattern="^#[0-9A-Fa-f]{6}$")] | None = None
+    font: Annotated[int, Meta(ge=0, le=10)] | None = None
 
 
 class SendMedia(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -167,7 +174,8 @@ def content_of(request: SendRequest, to: str, country: str) -> Content:
         case SendContent():
             return request.content
         case SendText():
-            return Text(text=request.text, link_preview=request.link_preview, preview=_preview(request))
+            preview = _preview(request)
+            return Text(text=request.text, link_preview=request.link_preview, preview=preview, style=_style(request))
         case SendLocation():
             return Location(
                 latitude=request.latitude, longitude=request.longitude, name=request.name, address=request.address
@@ -185,6 +193,23 @@ def content_of(request: SendRequest, to: str, country: str) -> Content:
             )
             return Reaction(target=target, emoji=request.emoji)
     raise TypeError(f"no content for {type(request).__name__}")
+
+
+def require_fitting(request: SendRequest, to: str, content: Content | None) -> None:
+    """What only a status has, and what none has. `content` is None for a file. Raises Problem naming the field."""
+    if to != STATUS:
+        if request.audience:
+            raise Problem("VALIDATION_ERROR", "Only a status has an audience.", field="audience")
+        if isinstance(request, SendText) and (request.background or request.font is not None):
+            field = "background" if request.background else "font"
+            raise Problem("VALIDATION_ERROR", "Only a status is shown on a card.", field=field)
+        return
+    if not (request.kind in _STATUS_FILES if isinstance(request, SendMedia) else isinstance(content, Text)):
+        raise Problem("VALIDATION_ERROR", "A status is a text, an image, a video or audio.", field="to")
+    if request.quote is not None:
+        raise Problem("VALIDATION_ERROR", "A status answers nothing.", field="quote")
+    if request.mentions:
+        raise Problem("VALIDATION_ERROR", "A status mentions nobody.", field="mentions")
 
 
 def quote_of(request: SendRequest, to: str, country: str) -> Quote | None:
@@ -236,6 +261,12 @@ def _preview(request: SendText) -> LinkPreview | None:
     if given.url not in request.text:
         raise Problem("VALIDATION_ERROR", "The text does not contain this link.", field="preview.url")
     return LinkPreview(url=given.url, title=given.title, description=given.description, image=given.image)
+
+
+def _style(request: SendText) -> Style | None:
+    if request.background is None and request.font is None:
+        return None
+    return Style(background=request.background or "#000000", font=request.font or 0)
 
 
 def _card(contact: ContactIn) -> ContactCard:

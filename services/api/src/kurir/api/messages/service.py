@@ -24,19 +24,21 @@ from kurir.api.messages.requests import (
     SendMedia,
     SendRequest,
     SendRevoke,
+    SendText,
     content_of,
     media_content,
     quote_of,
+    require_fitting,
 )
 from kurir.api.messages.store import LIST_TYPES, MessageHistory, cursor_of, position_of
 from kurir.api.messages.views import STATUS_WORDS, MessageView, Page, Story, story_of, view_of
-from kurir.api.people import chat_in
+from kurir.api.people import chat_in, person_in
 from kurir.api.problems import BACKLOG_RETRY_AFTER_S, Problem, problem_of
 from kurir.api.quota import MonthlyQuota
 from kurir.api.rate_limit import SendLimit
 from kurir.contracts import ids, metadata
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Content, Edit, Media, Quote, Revoke
+from kurir.contracts.content import STATUS, Content, Edit, Media, Quote, Revoke
 from kurir.contracts.events import AnyEvent, MessageUpserted
 from kurir.contracts.records import Device
 from kurir.runtime.clock import Clock
@@ -82,6 +84,7 @@ class Order(Struct, frozen=True):
     content: Content | None
     quote: Quote | None = None
     mentions: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
     expires_at: datetime | None = None
     outcomes: str | None = None
     message_id: str | None = None
@@ -130,7 +133,7 @@ class Messages:
         """Whether the caller may send this. Raises Problem naming the field."""
         device = self._ready(caller, request.device_id)
         country = caller.tenant.country
-        to = chat_in(request.to, country, "to")
+        to = STATUS if request.to == STATUS else chat_in(request.to, country, "to")
         mentions = tuple([chat_in(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
         quote = quote_of(request, to, country) if request.quote is not None else None
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
@@ -138,6 +141,8 @@ class Messages:
         if request.metadata is not None and (fault := metadata.fault(request.metadata)) is not None:
             raise Problem("VALIDATION_ERROR", f"The metadata {fault}.", field="metadata")
         content = None if isinstance(request, SendMedia) else content_of(request, to, country)
+        if to == STATUS or request.audience or isinstance(request, SendText):
+            require_fitting(request, to, content)
         return Order(
             caller,
             device,
@@ -146,6 +151,7 @@ class Messages:
             content,
             quote,
             mentions,
+            audience=tuple([person_in(text, country, f"audience[{n}]") for n, text in enumerate(request.audience)]),
             outcomes=outcomes,
             message_id=message_id,
             is_limited=is_limited,
@@ -372,6 +378,7 @@ class Messages:
             priority=request.priority,
             quote=order.quote,
             mentions=order.mentions,
+            audience=order.audience,
             expires_at=order.expires_at or _expiry(request, accepted_at),
             on_unknown=order.caller.tenant.on_unknown,
             typing_ms=request.typing_ms,

@@ -32,6 +32,7 @@ Capability = Literal[
     "send.revoke",
     "send.quote",
     "send.mentions",
+    "send.status",
     "presence",
     "mark_read",
     "check_numbers",
@@ -138,7 +139,10 @@ class Outgoing(Protocol):
 
 
 class SendOrder(Struct, frozen=True, kw_only=True):
-    """One message to send; `to` is a JID. `thumbnail` is a small JPEG for the preview of a text's link."""
+    """One message to send; `to` is a JID. `thumbnail` is a small JPEG for the preview of a text's link.
+
+    With `audience` nobody else may see a status; an engine that cannot see to that refuses it.
+    """
 
     message_id: str
     to: str
@@ -152,6 +156,7 @@ class SendOrder(Struct, frozen=True, kw_only=True):
 
 class Sent(Struct, frozen=True, kw_only=True):
     """WhatsApp's server took the message: sent, not delivered. `sent_at` is the server's time."""
+    audience: tuple[str, ...] = ()
 
     whatsapp_id: str
     sent_at: datetime

@@ -9,7 +9,7 @@ from kurir.api.problems import Problem, Told
 from kurir.contracts.content import MessageKey
 from kurir.contracts.records import Device
 from kurir.contracts.states import SENTENCES, Reason
-from kurir.dialects.evolution import answers, errors, requests
+from kurir.dialects.evolution import answers, errors, sends
 from kurir.dialects.evolution.answers import Message
 from kurir.dialects.evolution.requests import Send
 from kurir.dialects.orders import File, Order
@@ -33,13 +33,13 @@ _KINDS = {
 
 def send_of(last: str) -> Handler:
     """The handler of `/message/<last>`."""
-    if last in requests.NOT_SENT:
+    if last in sends.NOT_SENT:
         return _refusing(last)
-    return _sending_file(last) if last in requests.FILE_SENDS else _sending(last)
+    return _sending_file(last) if last in sends.FILE_SENDS else _sending(last)
 
 
 def _sending(last: str) -> Handler:
-    parse = requests.SENDS[last]
+    parse = sends.SENDS[last]
 
     async def send(call: Call) -> Answer:
         device = call.device
@@ -49,7 +49,7 @@ def _sending(last: str) -> Handler:
 
 
 def _sending_file(last: str) -> Handler:
-    parse = requests.FILE_SENDS[last]
+    parse = sends.FILE_SENDS[last]
 
     async def send(call: Call) -> Answer:
         device = call.device
@@ -62,7 +62,7 @@ def _sending_file(last: str) -> Handler:
 def _refusing(last: str) -> Handler:
     async def refuse(call: Call) -> Answer:
         _ = call.device
-        refused = requests.NOT_SENT[last]
+        refused = sends.NOT_SENT[last]
         return Answer(refused.status, errors.refused(refused))
 
     return refuse
@@ -71,8 +71,9 @@ def _refusing(last: str) -> Handler:
 def _unfolded(body: Body) -> dict[str, object]:
     """A form's fields; lists come in it separated by commas."""
     fields = dict(body.fields)
-    if body.is_form and isinstance(mentioned := fields.get("mentioned"), str):
-        fields["mentioned"] = [one.strip() for one in mentioned.strip("[]").replace('"', "").split(",") if one.strip()]
+    for name in ("mentioned", "statusJidList"):
+        if body.is_form and isinstance(listed := fields.get(name), str):
+            fields[name] = [one.strip() for one in listed.strip("[]").replace('"', "").split(",") if one.strip()]
     return fields
 
 
@@ -116,6 +117,9 @@ def _told_failed(sent: Sent, number: str) -> Told:
     messages = [sentence, detail] if detail else [sentence]
     if reason in _OFFLINE:
         return Told(503, errors.body(503, [errors.OFFLINE, *messages]), sent.headers)
+    if reason == "kind_not_supported":
+        lacking = errors.lacking(detail or "messages of this kind")
+        return Told(lacking.status, errors.refused(lacking), sent.headers)
     status = 504 if reason in _IN_DOUBT else 400
     return Told(status, errors.body(status, messages), sent.headers)
 

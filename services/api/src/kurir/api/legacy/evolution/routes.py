@@ -8,7 +8,7 @@ from kurir.api.legacy.evolution.messages import send_of
 from kurir.api.legacy.evolution.settings import lacking
 from kurir.api.services import Services
 from kurir.dialects.evolution.instance_requests import OUTLETS
-from kurir.dialects.evolution.requests import FILE_SENDS, NOT_SENT, SENDS
+from kurir.dialects.evolution.sends import FILE_SENDS, NOT_SENT, SENDS
 
 PREFIXES = (
     "/instance/",

@@ -51,6 +51,7 @@ class NeonizeEngine:
             "send.revoke",
             "send.quote",
             "send.mentions",
+            "send.status",
             "presence",
             "mark_read",
             "check_numbers",

@@ -6,7 +6,7 @@ An answer is `sent`, a refusal that is certain, or unknown; receipts are held ba
 import asyncio
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -27,11 +27,13 @@ from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
 from kurir.session_node.engines.neonize.media_forms import MediaForm, MediaForms
 from kurir.session_node.engines.neonize.quiet import Quiet
+from kurir.session_node.engines.requests import RequestFailed
 
 ACK_TIMEOUT_S = 40.0  # the first message to a group of 1,000 asks for their keys before; whatsmeow would wait 75 s
 TURN_TIMEOUT_S = 90.0
 MEDIA_TIMEOUT_S = 180.0
 TYPING_CALL_TIMEOUT_S = 10.0
+AUDIENCE_TIMEOUT_S = 20.0
 MAX_TYPING_S = 25.0
 MAX_MEDIA_BYTES = 100 * 1024 * 1024  # the library takes and gives media whole, in memory
 LARGE_BYTES = 1024 * 1024
@@ -123,6 +125,8 @@ class Sender:
                 mentions=order.mentions,
                 thumbnail=order.thumbnail,
             ).SerializeToString()
+            if order.audience:
+                await self._require_audience(link, frozenset(order.audience))
             if order.typing_ms > 0:
                 await self._type(link, to, order.typing_ms / 1000)
             await self._quiet.wait(self._names_of(order.to))
@@ -133,6 +137,28 @@ class Sender:
                 self._sending = False
                 # Once the caller has its answer.
                 asyncio.get_running_loop().call_soon(self._tell_early)
+
+    async def _require_audience(self, link: Link, audience: frozenset[str]) -> None:
+        """Raises SendFailed unless all to whom the library would show a status are in `audience`.
+
+        It takes no list: its recipients are those of the account's setting, or of the contacts with a name (whatsmeow's
+        broadcast.go).
+        """
+        from kurir.session_node.engines.neonize.from_whatsapp import answers
+
+        def ask(function: str) -> Awaitable[bytes]:
+            return link.call(self._library.ask, function, (), timeout_s=AUDIENCE_TIMEOUT_S)
+
+        try:
+            setting = answers.status_setting(await ask("GetStatusPrivacy"))
+            contacts = answers.contacts(await ask("GetAllContacts")) if setting.only is None else []
+        except (TimeoutError, RequestFailed) as error:
+            raise SendFailed("server_unavailable", "who would see the status is not known", 30.0) from error
+        seen_by = setting.shown_to(contacts)
+        known = {name for jid in audience for name in self._names_of(jid)}
+        strangers = sum(known.isdisjoint(self._names_of(jid)) for jid in seen_by)
+        if strangers:
+            raise SendFailed("kind_not_supported", f"a status to chosen people: {strangers} more would see it")
 
     def _with_author(self, quote: Quote | None) -> Quote | None:
         """Whose message is quoted, where the caller says no more than that it is ours."""

@@ -37,6 +37,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
 )
 
 from kurir.contracts.content import (
+    STATUS,
     Audio,
     Contact,
     ContactCard,
@@ -53,6 +54,7 @@ from kurir.contracts.content import (
     Reaction,
     Revoke,
     Sticker,
+    Style,
     Text,
     Unsupported,
     Video,
@@ -65,6 +67,8 @@ MEDIA_TYPE: dict[type[Content], int] = {Image: 0, Sticker: 0, Video: 1, Audio: 2
 
 SERVERS = frozenset({"s.whatsapp.net", "lid", "g.us"})
 PAIRING_CLIENT = (1, "Chrome (Linux)")
+OPAQUE = 0xFF000000
+WHITE = 0xFFFFFFFF
 """Type and name sent with a phone code. WhatsApp answers 400 to names that are no browser and system."""
 
 
@@ -76,7 +80,8 @@ def jid(text: str) -> Any:
     user, _, server = text.partition("@")
     user, _, device = user.partition(":")
     digits = user.replace("-", "", 1) if server == "g.us" else user
-    if server not in SERVERS or not digits.isdecimal() or not (device.isdecimal() or not device):
+    is_known = text == STATUS or (server in SERVERS and digits.isdecimal() and (device.isdecimal() or not device))
+    if not is_known:
         raise ValueError(f"not a JID to send to: {text!r}")
     return JID(User=user, Device=int(device or 0), Server=server, RawAgent=0, Integrator=0, IsEmpty=False)
 
@@ -133,9 +138,10 @@ def message(
     context = _context(quote, mentions)
     match content:
         case Text():
-            if context is None and content.preview is None:
+            if context is None and content.preview is None and content.style is None:
                 return Message(conversation=content.text)
-            text = ExtendedTextMessage(text=content.text, contextInfo=context, **_shown(content.preview, thumbnail))
+            shown = {**_shown(content.preview, thumbnail), **_styled(content.style)}
+            text = ExtendedTextMessage(text=content.text, contextInfo=context, **shown)
             return Message(extendedTextMessage=text)
         case Image():
             image = ImageMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
@@ -226,6 +232,14 @@ def _media(upload: Any, media: Media, form: MediaForm | None) -> dict[str, Any]:
 def _view_once(inner: Any) -> Any:
     ((_, media),) = inner.ListFields()
     media.viewOnce = True
+def _styled(style: Style | None) -> dict[str, Any]:
+    """Fields of a text on a card: white words, as WhatsApp's apps write them."""
+    if style is None:
+        return {}
+    font = style.font if style.font in ExtendedTextMessage.FontType.values() else ExtendedTextMessage.SYSTEM
+    return {"textArgb": WHITE, "backgroundArgb": OPAQUE | int(style.background[1:], 16), "font": font}
+
+
     return Message(viewOnceMessageV2=FutureProofMessage(message=inner))
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
-from kurir.contracts.content import Address, Content, Media, MessageKey, Quote, Text, media_of
+from kurir.contracts.content import STATUS, Address, Content, Media, MessageKey, Quote, Text, media_of
 from kurir.session_node.engines.engine import Outgoing, ReceiptSeen, Received, SendOrder, Sent
 from kurir.session_node.engines.requests import KnownContact, NumberCheck, Picture
 from kurir.session_node.engines.sandbox import scenario as scenarios
@@ -19,7 +19,7 @@ from kurir.session_node.engines.sandbox.scenario import Scenario
 from kurir.session_node.engines.sandbox.store import Mail
 
 GROUP_MEMBERS = tuple(Address(jid=f"62899000000{n}@s.whatsapp.net") for n in (1, 2, 3))
-"""Who reads along in every group."""
+"""Who reads along in every group, and the status updates."""
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Pace(Struct, frozen=True, kw_only=True):
 def consequences(key: tuple[str, str], order: SendOrder, scenario: Scenario, sent: Sent, pace: Pace) -> Mail | None:
     """What a message that was sent leads to for the device `key` (tenant, device); None when to nothing."""
     chat = sent.chat
-    readers = GROUP_MEMBERS if order.to.endswith("@g.us") else (chat,)
+    readers = _readers(order, chat)
     at = sent.sent_at
     seen = []
     for reader in readers:
@@ -52,12 +52,18 @@ def consequences(key: tuple[str, str], order: SendOrder, scenario: Scenario, sen
         for kind in scenarios.receipts(scenario, order.content):
             at += timedelta(seconds=random.uniform(*(pace.delivered_s if kind == "delivered" else pace.read_s)))
             seen.append(ReceiptSeen(whatsapp_ids=(sent.whatsapp_id,), status=kind, chat=chat, sender=reader, at=at))
-    text = scenarios.reply(scenario, order.content)
+    text = scenarios.reply(scenario, order.content) if order.to != STATUS else None
     if text is None and not seen:
         return None
     at += timedelta(seconds=random.uniform(*pace.reply_s))
     reply = None if text is None else _reply(order, sent, readers[0], text, at)
     return Mail(tenant=key[0], device=key[1], receipts=tuple(seen), reply=reply)
+
+
+def _readers(order: SendOrder, chat: Address) -> tuple[Address, ...]:
+    if order.to == STATUS and order.audience:
+        return tuple(address(jid) for jid in order.audience)
+    return GROUP_MEMBERS if order.to.endswith(("@g.us", STATUS)) else (chat,)
 
 
 class EchoedMedia:

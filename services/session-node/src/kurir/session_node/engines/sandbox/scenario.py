@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kurir.contracts.content import Audio, Content, Text, media_of
+from kurir.contracts.content import STATUS, Audio, Content, Text, media_of
 from kurir.contracts.states import Reason
 
 ReceiptKind = Literal["delivered", "read", "played"]
@@ -157,8 +157,8 @@ _RECIPIENT = re.compile(r"[0-9][0-9-]*(?::\d+)?@(?:s\.whatsapp\.net|lid|g\.us)")
 
 
 def is_recipient(jid: str) -> bool:
-    """True for the JID of a person (`…@s.whatsapp.net`, `…@lid`) or of a group (`…@g.us`)."""
-    return _RECIPIENT.fullmatch(jid) is not None
+    """True for the JID of a person (`…@s.whatsapp.net`, `…@lid`), of a group (`…@g.us`), or of status updates."""
+    return jid == STATUS or _RECIPIENT.fullmatch(jid) is not None
 
 
 def scenario_of(jid: str) -> Scenario:

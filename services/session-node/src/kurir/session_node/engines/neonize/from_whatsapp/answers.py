@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 
+from msgspec import Struct
 from neonize.proto import Neonize_pb2 as neonize
 
 from kurir.contracts.states import Reason
@@ -88,6 +89,30 @@ def contacts(answer: bytes) -> list[KnownContact]:
 
 def groups(answer: bytes) -> tuple[Group, ...]:
     """Raises RequestFailed or NotConnected."""
+class StatusSetting(Struct, frozen=True, kw_only=True):
+    """Who sees an account's status updates: `only` these, or all contacts with a name but `never` those."""
+
+    only: frozenset[str] | None = None
+    never: frozenset[str] = frozenset()
+
+    def shown_to(self, contacts: list[KnownContact]) -> frozenset[str]:
+        """As the library has it."""
+        if self.only is not None:
+            return self.only
+        return frozenset(each.address.jid for each in contacts if each.name) - self.never
+
+
+def status_setting(answer: bytes) -> StatusSetting:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetStatusPrivacyReturnFunction.FromString(answer)
+    require_done(result.Error)
+    setting = result.StatusPrivacy[0]
+    listed = frozenset(str(jid_text(jid)) for jid in setting.List)
+    if setting.Type == neonize.StatusPrivacy.WHITELIST:
+        return StatusSetting(only=listed)
+    return StatusSetting(never=listed if setting.Type == neonize.StatusPrivacy.BLACKLIST else frozenset())
+
+
     result = neonize.GetJoinedGroupsReturnFunction.FromString(answer)
     require_done(result.Error)
     return tuple(map(group_of, result.Group))

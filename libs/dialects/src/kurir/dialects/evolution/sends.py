@@ -1,0 +1,33 @@
+"""Which request each `/message/…` is, by the last part of its path. Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from kurir.dialects.evolution import errors, requests, status_requests
+from kurir.dialects.evolution.errors import Refused
+from kurir.dialects.evolution.requests import Send
+
+SENDS: Final[dict[str, Callable[[Mapping[str, Any]], Send]]] = {
+    "sendText": requests.send_text,
+    "sendLocation": requests.send_location,
+    "sendContact": requests.send_contact,
+    "sendReaction": requests.send_reaction,
+    "sendPoll": requests.send_poll,
+}
+"""Sends without a file."""
+
+FILE_SENDS: Final = {
+    "sendMedia": requests.send_media,
+    "sendWhatsAppAudio": requests.send_audio,
+    "sendPtv": requests.send_video_note,
+    "sendSticker": requests.send_sticker,
+    "sendStatus": status_requests.send_status,
+}
+"""Sends whose file may come in a form too."""
+
+NOT_SENT: Final[dict[str, Refused]] = {
+    "sendButtons": Refused(errors.NO_BUTTONS),
+    "sendTemplate": Refused(errors.NO_TEMPLATES),
+    "sendList": errors.lacking("list messages"),
+    "sendCarousel": errors.lacking("carousel messages"),
+}
