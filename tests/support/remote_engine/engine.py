@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from kurir.contracts.content import Media, MessageKey
+from kurir.contracts.content import Address, Media, MessageKey
 from kurir.session_node.engines.engine import (
     Capability,
     Outgoing,
@@ -30,6 +30,7 @@ from kurir.session_node.engines.requests import (
     MemberChanged,
     NumberCheck,
     Picture,
+    Privacy,
     TypingState,
 )
 from tests.support.remote_engine.wire import (
@@ -269,6 +270,34 @@ class RemoteSession:
     async def contacts(self) -> tuple[KnownContact, ...]:
         known: tuple[KnownContact, ...] = await self._call(tuple[KnownContact, ...], "contacts")
         return known
+
+    async def about(self, jid: str) -> str | None:
+        about: str | None = await self._call(str | None, "about", jid)
+        return about
+
+    async def set_name(self, name: str) -> None:
+        await self._call(None, "set_name", name)
+
+    async def set_about(self, about: str) -> None:
+        await self._call(None, "set_about", about)
+
+    async def set_picture(self, picture: bytes) -> None:
+        await self._call(None, "set_picture", picture)
+
+    async def privacy(self) -> Privacy:
+        privacy: Privacy = await self._call(Privacy, "privacy")
+        return privacy
+
+    async def set_privacy(self, privacy: Privacy) -> Privacy:
+        changed: Privacy = await self._call(Privacy, "set_privacy", privacy)
+        return changed
+
+    async def blocked(self) -> tuple[Address, ...]:
+        blocked: tuple[Address, ...] = await self._call(tuple[Address, ...], "blocked")
+        return blocked
+
+    async def set_blocked(self, jid: str, blocked: bool) -> None:
+        await self._call(None, "set_blocked", jid, blocked)
 
     async def groups(self) -> tuple[Group, ...]:
         groups: tuple[Group, ...] = await self._call(tuple[Group, ...], "groups")

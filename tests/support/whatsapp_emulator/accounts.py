@@ -61,6 +61,8 @@ class Account:
     contacts: dict[str, str] = field(default_factory=dict)
     status_list: list[str] | None = None
     picture: bytes | None = None
+    privacy: dict[str, str] = field(default_factory=dict)
+    blocked: "dict[str, Account]" = field(default_factory=dict)
     app_state_key: tuple[bytes, bytes] | None = None
     devices: "dict[int, Device]" = field(default_factory=dict)
     last_device: int = 0

@@ -4,13 +4,14 @@ The kind of a question is "xmlns:type:child", such as "encrypt:get:count"; the f
 not known gets error 501 and a line in the journal.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 
-from tests.support.whatsapp_emulator import app_state
 from tests.support.whatsapp_emulator.accounts import Account, Device, Directory, SignedPrekey, picture_id
+from tests.support.whatsapp_emulator.app_state_patches import AppStates
 from tests.support.whatsapp_emulator.connection import Connection
 from tests.support.whatsapp_emulator.faults import Faults
 from tests.support.whatsapp_emulator.front_door import MEDIA_HOST
@@ -28,6 +29,8 @@ FEW_PREKEYS = 5
 KEY_TYPE = b"\x05"
 JPEG = b"\xff\xd8"
 PRIVACY_SETTINGS = ("groupadd", "last", "status", "profile", "readreceipts", "online", "calladd")
+PRIVACY_LEVELS = ("all", "contacts", "contact_blacklist", "match_last_seen", "known", "none")
+SET_ABOUT = "9152604461510864"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Queries:
         self._phones = phones
         self._pairing = pairing
         self._faults = faults
+        self._app_states = AppStates(media, journal)
         self._answering: dict[str, Answering] = {
             "w:p": _nothing,
             "passive": _nothing,
@@ -76,8 +80,9 @@ class Queries:
             "usync": self._users,
             "w:m": self._media_connection,
             "privacy": _privacy,
-            "blocklist": lambda asked: [parent("list", [], dhash="0")],
+            "blocklist": self._blocklist,
             "status": self._about,
+            "w:mex": self._graph,
             "w:profile:picture": self._picture,
             "w:g2": lambda asked: self._groups.answer(asked.device, asked.iq),
             "w:sync:app:state": self._app_state,
@@ -215,8 +220,32 @@ class Queries:
         users = [Stanza("user", {"jid": Jid(phone, PHONE_SERVER)}) for phone in account.status_list]
         return parent("privacy", [parent("list", users, type="whitelist", default="true")])
 
+    def _graph(self, asked: Asked) -> list[Stanza]:
+        """The one question of the graph interface that is known: another about text."""
+        if asked.about.get("query_id") != SET_ABOUT:
+            raise IqRefused(501, "feature-not-implemented")
+        asked.device.account.about = json.loads(asked.about.data)["variables"]["input"]["text"]
+        return [leaf("result", '{"data": {}}')]
+
+    def _blocklist(self, asked: Asked) -> list[Stanza]:
+        blocked = asked.device.account.blocked
+        if asked.type == "set":
+            concerned = self._directory.find(asked.about.jid("jid"))
+            if concerned is None:
+                raise IqRefused(404, "item-not-found")
+            if asked.about.get("action") == "block":
+                blocked[concerned.phone] = concerned
+            else:
+                blocked.pop(concerned.phone, None)
+        return [
+            parent("list", [Stanza("item", {"jid": each.lid}) for each in blocked.values()], dhash=str(len(blocked)))
+        ]
+
     def _picture(self, asked: Asked) -> list[Stanza]:
         target = asked.iq.find_jid("target")
+        group = None if target is None else self._groups.find(target)
+        if asked.type == "set":
+            return self._set_picture(asked, group)
         account = None if target is None else self._directory.find(target)
         picture = group.picture if group is not None else account.picture if account is not None else None
         if picture is None:
@@ -227,9 +256,18 @@ class Queries:
         url, direct_path = self._media.picture_url(identity, picture)
         kind = asked.about.get("type")
         return [Stanza("picture", {"id": identity, "url": url, "type": kind, "direct_path": direct_path})]
-        group = None if target is None else self._groups.find(target)
-        if asked.type == "set":
-            return self._set_picture(asked, group)
+
+    def _set_picture(self, asked: Asked, group: Group | None) -> list[Stanza]:
+        picture = asked.about.data
+        if not picture.startswith(JPEG):
+            raise IqRefused(406, "not-acceptable")
+        if group is not None:
+            self._groups.set_picture(group, asked.device.account, picture, by=asked.device)
+        elif asked.iq.find_jid("target") is None:
+            asked.device.account.picture = picture
+        else:
+            raise IqRefused(404, "item-not-found")
+        return [Stanza("picture", {"id": picture_id(picture)})]
 
     # --- the device itself ------------------------------------------------------------------------------------------
 
@@ -238,26 +276,9 @@ class Queries:
         return [parent("media_conn", hosts, auth="emulator", ttl=3600, auth_ttl=21600, max_buckets=12)]
 
     def _app_state(self, asked: Asked) -> list[Stanza]:
-        """The state that the phone shared; what a client changes is taken and forgotten."""
+        """The state that the phone shared, and what clients have changed of it."""
         account = asked.device.account
-    def _set_picture(self, asked: Asked, group: Group | None) -> list[Stanza]:
-        picture = asked.about.data
-        if not picture.startswith(JPEG):
-            raise IqRefused(406, "not-acceptable")
-        if group is None:
-            raise IqRefused(404, "item-not-found")
-        self._groups.set_picture(group, asked.device.account, picture, by=asked.device)
-        return [Stanza("picture", {"id": picture_id(picture)})]
-
-        collections = []
-        for wanted in asked.about.children:
-            name, version = wanted.get("name") or "", wanted.get("version") or "0"
-            if app_state.has_state(account, name) and wanted.get("return_snapshot") == "true":
-                snapshot = leaf("snapshot", app_state.snapshot(account, name, self._media))
-                collections.append(parent("collection", [snapshot], name=name, version=app_state.VERSION))
-            else:
-                collections.append(Stanza("collection", {"name": name, "version": version}))
-        return [parent("sync", collections)]
+        return [parent("sync", [self._app_states.answer(account, wanted) for wanted in asked.about.children])]
 
     def _linking(self, asked: Asked) -> list[Stanza]:
         if asked.about.tag == "remove-companion-device":
@@ -274,9 +295,15 @@ def _nothing(asked: Asked) -> list[Stanza]:
 
 
 def _privacy(asked: Asked) -> list[Stanza]:
-    if asked.type != "get":
-        return []
-    return [parent("privacy", [Stanza("category", {"name": name, "value": "all"}) for name in PRIVACY_SETTINGS])]
+    chosen = asked.device.account.privacy
+    if asked.type == "set":
+        for category in asked.about.all("category"):
+            name, value = category.get("name") or "", category.get("value") or ""
+            if name not in PRIVACY_SETTINGS or value not in PRIVACY_LEVELS:
+                raise IqRefused(400, "bad-request")
+            chosen[name] = value
+    shown = [Stanza("category", {"name": name, "value": chosen.get(name, "all")}) for name in PRIVACY_SETTINGS]
+    return [parent("privacy", shown)]
 
 
 def _bundle_stanza(jid: Jid, registration: bytes, bundle: Bundle, signature: bytes) -> Stanza:

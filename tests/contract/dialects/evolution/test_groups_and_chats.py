@@ -155,7 +155,7 @@ async def test_a_group_has_a_picture_from_the_beginning_and_gets_another(evoluti
 
 @pytest.mark.shows(NAME, "POST /chat/whatsappNumbers/{instance}", "numbers", "answer.exists", "answer.jid")
 @pytest.mark.shows(NAME, "POST /chat/fetchProfilePictureUrl/{instance}", "number", "answer.profilePictureUrl")
-@pytest.mark.shows(NAME, "POST /chat/fetchProfile/{instance}", "number", "answer.numberExists")
+@pytest.mark.shows(NAME, "POST /chat/fetchProfile/{instance}", "number", "answer.numberExists", "answer.status")
 @pytest.mark.shows(NAME, "POST /chat/findContacts/{instance}", "where.id", "v2 where.remoteJid")
 async def test_people_are_looked_up(evolution: Evolution) -> None:
     await evolution.connected()
@@ -173,6 +173,7 @@ async def test_people_are_looked_up(evolution: Evolution) -> None:
     assert "profilePictureUrl" in picture.json()
     profile = (await evolution.post(f"/chat/fetchProfile/{INSTANCE}", {"number": FRIEND})).json()
     assert (profile["wuid"], profile["numberExists"]) == (f"{FRIEND}@s.whatsapp.net", True)
+    assert profile["status"] == "Hey there! I am using WhatsApp."
     everybody = (await evolution.post(f"/chat/findContacts/{INSTANCE}", {})).json()
     assert everybody
     first = everybody[0]
@@ -260,21 +261,13 @@ async def test_messages_and_their_files_are_found_again(evolution: Evolution, mo
 LACKING = [
     ("PUT", "chat/archiveChat"),
     ("PUT", "chat/markChatUnread"),
-    ("PUT", "chat/updateBlockStatus"),
-    ("GET", "chat/fetchPrivacySettings"),
-    ("PUT", "chat/updatePrivacySettings"),
     ("POST", "chat/fetchBusinessProfile"),
-    ("POST", "chat/updateProfileName"),
-    ("POST", "chat/updateProfileStatus"),
-    ("PUT", "chat/updateProfilePicture"),
-    ("DELETE", "chat/removeProfilePicture"),
     ("GET", "label/findLabels"),
     ("PUT", "label/handleLabel"),
 ]
 
 
 @pytest.mark.shows(NAME, "PUT /chat/archiveChat/{instance}", "error 501")
-@pytest.mark.shows(NAME, "PUT /chat/updateBlockStatus/{instance}", "error 501")
 @pytest.mark.shows(NAME, "GET /label/findLabels/{instance}", "error 501")
 @pytest.mark.shows(NAME, "PUT /label/handleLabel/{instance}", "error 501")
 async def test_what_the_engine_lacks_is_named_and_never_a_false_success(evolution: Evolution) -> None:

@@ -9,6 +9,24 @@ from kurir.contracts.content import Address
 TypingState = Literal["typing", "recording", "paused"]
 
 
+PrivacyLevel = Literal["all", "contacts", "contacts_except", "known", "match_last_seen", "none"]
+"""Who: `contacts_except` is all contacts but some that are listed on the phone, `known` whom one has written to,
+`match_last_seen` the same as for the last time online."""
+
+
+class Privacy(Struct, frozen=True, kw_only=True):
+    """Who sees what of an account, and who may add it to groups and call it. None: WhatsApp does not tell; of what is
+    to be changed: it stays."""
+
+    last_seen: PrivacyLevel | None = None
+    online: PrivacyLevel | None = None
+    profile_picture: PrivacyLevel | None = None
+    about: PrivacyLevel | None = None
+    read_receipts: PrivacyLevel | None = None
+    groups: PrivacyLevel | None = None
+    calls: PrivacyLevel | None = None
+
+
 class NumberCheck(Struct, frozen=True, kw_only=True):
     """Whether a phone number (digits with country code) has WhatsApp, and its address there."""
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from kurir.contracts.content import Media, MessageKey
+from kurir.contracts.content import Address, Media, MessageKey
 from kurir.contracts.errors import ErrorCode
 from kurir.contracts.groups import Group, GroupHead, MemberChange, MemberChanged
-from kurir.contracts.people import KnownContact, NumberCheck, Picture, TypingState
+from kurir.contracts.people import KnownContact, NumberCheck, Picture, Privacy, TypingState
 from kurir.contracts.states import Reason
 
 ANSWER_WITHIN_S = 35.0
@@ -76,6 +76,16 @@ class PictureShown(Struct, frozen=True, kw_only=True):
     """None: there is no picture, or none for this device to see."""
 
     picture: Picture | None = None
+
+
+class AboutShown(Struct, frozen=True, kw_only=True):
+    """None: there is no about text, or none for this device to see."""
+
+    about: str | None = None
+
+
+class BlockedShown(Struct, frozen=True, kw_only=True):
+    people: tuple[Address, ...]
 
 
 # --- questions ------------------------------------------------------------------------------------------------------
@@ -199,6 +209,55 @@ class ShowPicture(Question[PictureShown], frozen=True, kw_only=True):
     jid: str
 
 
+class ShowAbout(Question[AboutShown], frozen=True, kw_only=True):
+    """The about text of a person, ourselves perhaps."""
+
+    jid: str
+
+
+class SetName(Question[Done], frozen=True, kw_only=True):
+    """What the account calls itself."""
+
+    name: str
+
+
+class SetAbout(Question[Done], frozen=True, kw_only=True):
+    """An empty text takes it away."""
+
+    about: str
+
+
+class SetPicture(Question[Done], frozen=True, kw_only=True):
+    """The account's own; `picture` as in SetGroupPicture."""
+
+    picture: Media
+
+
+class RemovePicture(Question[Done], frozen=True, kw_only=True):
+    """The account's own."""
+
+
+class ShowPrivacy(Question[Privacy], frozen=True, kw_only=True):
+    pass
+
+
+class SetPrivacy(Question[Privacy], frozen=True, kw_only=True):
+    """What is None stays; the answer is what holds then."""
+
+    privacy: Privacy
+
+
+class ListBlocked(Question[BlockedShown], frozen=True, kw_only=True):
+    pass
+
+
+class SetBlocked(Question[Done], frozen=True, kw_only=True):
+    """Whether a person can write to the account and call it."""
+
+    jid: str
+    blocked: bool
+
+
 class ShowPresence(Question[Done], frozen=True, kw_only=True):
     online: bool
 
@@ -257,6 +316,15 @@ _ALL = (
     Method("contacts.list", ListContacts, ContactPage, False, "Who is in the account's address book or has written."),
     Method("numbers.check", CheckNumbers, NumbersChecked, False, "Which phone numbers have WhatsApp."),
     Method("picture.get", ShowPicture, PictureShown, False, "The profile picture of a person or group."),
+    Method("about.get", ShowAbout, AboutShown, False, "The about text of a person."),
+    Method("profile.name", SetName, Done, True, "Say what the account calls itself."),
+    Method("profile.about", SetAbout, Done, True, "Write the account's about text."),
+    Method("profile.picture", SetPicture, Done, True, "Give the account another picture."),
+    Method("profile.picture.remove", RemovePicture, Done, True, "Take the account's picture away."),
+    Method("privacy.get", ShowPrivacy, Privacy, False, "Who sees what of the account."),
+    Method("privacy.set", SetPrivacy, Privacy, True, "Say who sees what of the account."),
+    Method("blocked.list", ListBlocked, BlockedShown, False, "Who is blocked."),
+    Method("blocked.set", SetBlocked, Done, True, "Block a person, or no longer."),
     Method("presence.show", ShowPresence, Done, False, "Appear online, or not."),
     Method("presence.typing", ShowTyping, Done, False, "Appear to be typing or recording in a chat."),
     Method("presence.watch", WatchPresence, Done, False, "Hear when a person is online."),

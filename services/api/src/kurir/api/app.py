@@ -37,6 +37,7 @@ from kurir.api.messages import send
 from kurir.api.nodes import routes as nodes
 from kurir.api.observed import Observed
 from kurir.api.problems import answering
+from kurir.api.profile import routes as profile
 from kurir.api.projects import routes as projects
 from kurir.api.services import Services, open_services
 from kurir.api.settings import ApiSettings
@@ -63,6 +64,7 @@ def native_routes(authenticator: Authenticator, embed_tokens: EmbedTokens) -> li
         devices.router(),
         groups.router(),
         contacts.router(),
+        profile.router(),
         chats.router(),
         address_book.router(),
         export.router(),

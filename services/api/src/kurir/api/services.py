@@ -34,6 +34,7 @@ from kurir.api.messages.just_received import JustReceived
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
 from kurir.api.nodes.service import Nodes
+from kurir.api.profile.service import Profiles
 from kurir.api.projects.service import Projects
 from kurir.api.questions import Questions
 from kurir.api.quota import MonthlyQuota
@@ -93,6 +94,7 @@ class Services(Struct, frozen=True):
     exports: Exports
     groups: Groups
     contacts: Contacts
+    profiles: Profiles
     chats: Chats
     address_book: AddressBook
     access: Access
@@ -210,6 +212,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         tickets=Tickets(master_key, life.clock, authenticator),
         groups=Groups(device_service, questions, idempotency, media),
         contacts=Contacts(device_service, questions),
+        profiles=Profiles(device_service, questions, media),
         chats=Chats(device_service, questions),
         address_book=address_book,
         access=access,

@@ -13,16 +13,21 @@ from kurir.contracts import queries
 from kurir.contracts.content import Media
 from kurir.contracts.errors import ErrorCode
 from kurir.contracts.groups import Group, head_of
+from kurir.contracts.people import Privacy
 from kurir.contracts.queries import Done, Question, Refused, Reply
 from kurir.contracts.states import Reason
 from kurir.runtime.objects import ObjectStore
 from kurir.session_node.creations import Creations, CreationUnknown
 from kurir.session_node.engines.engine import Capability, MediaFailed, NotConnected, NotPairing, Scans
 from kurir.session_node.engines.requests import (
+    BlocksPeople,
     ChecksNumbers,
     HandlesGroups,
+    HasProfile,
+    KeepsPrivacy,
     KnowsContacts,
     MarksRead,
+    RemovesPictures,
     RequestFailed,
     ShowsPictures,
     ShowsPresence,
@@ -64,6 +69,15 @@ class Answers:
             "contacts.list": Row("contacts", _list_contacts),
             "numbers.check": Row("check_numbers", _check_numbers),
             "picture.get": Row("profile_picture", _show_picture),
+            "about.get": Row("profile", _show_about),
+            "profile.name": Row("profile", _set_name),
+            "profile.about": Row("profile", _set_about),
+            "profile.picture": Row("profile", self._set_picture),
+            "profile.picture.remove": Row("profile.remove_picture", _remove_picture),
+            "privacy.get": Row("privacy", _show_privacy),
+            "privacy.set": Row("privacy", _set_privacy),
+            "blocked.list": Row("blocking", _list_blocked),
+            "blocked.set": Row("blocking", _set_blocked),
             "presence.show": Row("presence", _show_presence),
             "presence.typing": Row("presence", _show_typing),
             "presence.watch": Row("presence", _watch_presence),
@@ -109,6 +123,10 @@ class Answers:
 
     async def _set_group_picture(self, session: HandlesGroups, asked: queries.SetGroupPicture) -> Done:
         await session.set_group_picture(asked.group, await self._bytes_of(asked.picture))
+        return Done()
+
+    async def _set_picture(self, session: HasProfile, asked: queries.SetPicture) -> Done:
+        await session.set_picture(await self._bytes_of(asked.picture))
         return Done()
 
     async def _bytes_of(self, picture: Media) -> bytes:
@@ -216,6 +234,10 @@ async def _show_picture(session: ShowsPictures, asked: queries.ShowPicture) -> q
     return queries.PictureShown(picture=await session.profile_picture(asked.jid))
 
 
+async def _show_about(session: HasProfile, asked: queries.ShowAbout) -> queries.AboutShown:
+    return queries.AboutShown(about=await session.about(asked.jid))
+
+
 async def _show_presence(session: ShowsPresence, asked: queries.ShowPresence) -> Done:
     await session.show_online(asked.online)
     return Done()
@@ -233,6 +255,41 @@ async def _watch_presence(session: ShowsPresence, asked: queries.WatchPresence) 
 
 async def _mark_read(session: MarksRead, asked: queries.MarkRead) -> Done:
     await session.mark_read(asked.keys, asked.played)
+    return Done()
+
+
+# --- the account itself ---------------------------------------------------------------------------------------------
+
+
+async def _set_name(session: HasProfile, asked: queries.SetName) -> Done:
+    await session.set_name(asked.name)
+    return Done()
+
+
+async def _set_about(session: HasProfile, asked: queries.SetAbout) -> Done:
+    await session.set_about(asked.about)
+    return Done()
+
+
+async def _remove_picture(session: RemovesPictures, asked: queries.RemovePicture) -> Done:
+    await session.remove_picture()
+    return Done()
+
+
+async def _show_privacy(session: KeepsPrivacy, asked: queries.ShowPrivacy) -> Privacy:
+    return await session.privacy()
+
+
+async def _set_privacy(session: KeepsPrivacy, asked: queries.SetPrivacy) -> Privacy:
+    return await session.set_privacy(asked.privacy)
+
+
+async def _list_blocked(session: BlocksPeople, asked: queries.ListBlocked) -> queries.BlockedShown:
+    return queries.BlockedShown(people=await session.blocked())
+
+
+async def _set_blocked(session: BlocksPeople, asked: queries.SetBlocked) -> Done:
+    await session.set_blocked(asked.jid, asked.blocked)
     return Done()
 
 

@@ -114,14 +114,16 @@ def picture(of: str, url: str | None) -> dict[str, Any]:
     return {"wuid": of, "profilePictureUrl": url}
 
 
-def profile(of: str, *, check: NumberCheck | None, known: KnownContact | None, url: str | None) -> dict[str, Any]:
+def profile(
+    of: str, *, check: NumberCheck | None, known: KnownContact | None, url: str | None, about: str | None
+) -> dict[str, Any]:
     """`POST /chat/fetchProfile`."""
     return {
         "wuid": of,
         "name": (known.name or known.push_name) if known is not None else None,
         "numberExists": check.is_on_whatsapp if check is not None else None,
         "picture": url,
-        "status": None,
+        "status": about,
         "isBusiness": bool(known is not None and known.business_name),
     }
 

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from litestar import Router, get, post
+from litestar import Router, delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from kurir.api.auth import Caller
 from kurir.api.contacts.schemas import (
+    AboutView,
     CheckNumbers,
     ContactPageView,
     NumberView,
@@ -16,6 +17,8 @@ from kurir.api.contacts.schemas import (
     page_view_of,
 )
 from kurir.api.contacts.service import Contacts
+from kurir.api.people import Person, person_of
+from kurir.api.profile.service import Profiles
 from kurir.contracts.queries import PAGE_LIMIT
 
 
@@ -43,6 +46,47 @@ async def show_picture(
     return PictureView(id=picture.id, url=picture.url)
 
 
+@get("/contacts/{contact_id:str}/about")
+async def show_about(
+    device_id: FromPath[str],
+    contact_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    profiles: NamedDependency[Profiles],
+) -> AboutView:
+    """What a person says of himself under his name; null where there is nothing to see."""
+    return AboutView(about=await profiles.about(caller, device_id, contact_id))
+
+
+@get("/blocked")
+async def list_blocked(
+    device_id: FromPath[str], caller: NamedDependency[Caller], contacts: NamedDependency[Contacts]
+) -> list[Person]:
+    """Who is blocked."""
+    return [person_of(address) for address in await contacts.blocked(caller, device_id)]
+
+
+@put("/blocked/{contact_id:str}", status_code=204)
+async def block_person(
+    device_id: FromPath[str],
+    contact_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    contacts: NamedDependency[Contacts],
+) -> None:
+    """Block a person, who can then neither write to the account nor call it."""
+    await contacts.set_blocked(caller, device_id, contact_id, blocked=True)
+
+
+@delete("/blocked/{contact_id:str}")
+async def unblock_person(
+    device_id: FromPath[str],
+    contact_id: FromPath[str],
+    caller: NamedDependency[Caller],
+    contacts: NamedDependency[Contacts],
+) -> None:
+    """Let a person in again who was blocked."""
+    await contacts.set_blocked(caller, device_id, contact_id, blocked=False)
+
+
 @post("/numbers/check", status_code=200)
 async def check_numbers(
     device_id: FromPath[str],
@@ -56,7 +100,7 @@ async def check_numbers(
     return [number_view_of(number, check) for number, check in zip(data.numbers, checks, strict=True)]
 
 
-routes = (list_contacts, show_picture, check_numbers)
+routes = (list_contacts, show_picture, show_about, list_blocked, block_person, unblock_person, check_numbers)
 
 
 def router() -> Router:

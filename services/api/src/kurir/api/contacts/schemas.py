@@ -47,6 +47,10 @@ class PictureView(Struct, frozen=True, kw_only=True, rename="camel"):
     url: str
 
 
+class AboutView(Struct, frozen=True, kw_only=True, rename="camel"):
+    about: str | None
+
+
 def page_view_of(page: ContactPage) -> ContactPageView:
     return ContactPageView(contacts=[_contact_of(contact) for contact in page.contacts], next=page.next)
 

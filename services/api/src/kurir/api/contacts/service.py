@@ -2,10 +2,11 @@
 
 from kurir.api.auth import Caller
 from kurir.api.devices.service import Devices
-from kurir.api.people import chat_in, phone_in
+from kurir.api.people import chat_in, person_in, phone_in
 from kurir.api.problems import Problem
 from kurir.api.questions import Questions
 from kurir.contracts import queries
+from kurir.contracts.content import Address
 from kurir.contracts.people import NumberCheck, Picture
 from kurir.contracts.queries import ContactPage
 
@@ -24,6 +25,15 @@ class Contacts:
         return await self._questions.ask(
             queries.ListContacts(tenant=device.tenant, device=device.id, after=after, limit=limit)
         )
+
+    async def blocked(self, caller: Caller, device_id: str) -> tuple[Address, ...]:
+        device = self._devices.get(caller, device_id)
+        return (await self._questions.ask(queries.ListBlocked(tenant=device.tenant, device=device.id))).people
+
+    async def set_blocked(self, caller: Caller, device_id: str, contact: str, *, blocked: bool) -> None:
+        device = self._devices.get(caller, device_id)
+        jid = person_in(contact, caller.tenant.country, "contactId")
+        await self._questions.ask(queries.SetBlocked(tenant=device.tenant, device=device.id, jid=jid, blocked=blocked))
 
     async def check_numbers(self, caller: Caller, device_id: str, numbers: tuple[str, ...]) -> list[NumberCheck]:
         """In the order asked. WhatsApp is asked at most once for each number."""

@@ -39,6 +39,10 @@ Capability = Literal[
     "profile_picture",
     "contacts",
     "groups",
+    "profile",
+    "profile.remove_picture",
+    "privacy",
+    "blocking",
 ]
 
 

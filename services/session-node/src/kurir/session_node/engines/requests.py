@@ -5,16 +5,19 @@ Each belongs to one capability. Every call is bounded in time, and raises NotCon
 
 from typing import Protocol, runtime_checkable
 
-from kurir.contracts.content import MessageKey
+from kurir.contracts.content import Address, MessageKey
 from kurir.contracts.groups import Group, GroupMember, MemberChange, MemberChanged, MemberRole
-from kurir.contracts.people import KnownContact, NumberCheck, Picture, TypingState
+from kurir.contracts.people import KnownContact, NumberCheck, Picture, Privacy, TypingState
 from kurir.contracts.states import Reason
 
 __all__ = [
+    "BlocksPeople",
     "ChecksNumbers",
     "Group",
     "GroupMember",
     "HandlesGroups",
+    "HasProfile",
+    "KeepsPrivacy",
     "KnownContact",
     "KnowsContacts",
     "MarksRead",
@@ -23,6 +26,8 @@ __all__ = [
     "MemberRole",
     "NumberCheck",
     "Picture",
+    "Privacy",
+    "RemovesPictures",
     "RequestFailed",
     "ShowsPictures",
     "ShowsPresence",
@@ -89,6 +94,50 @@ class KnowsContacts(Protocol):
     async def contacts(self) -> tuple[KnownContact, ...]:
         """Who is in the account's address book or has written."""
         ...
+
+
+@runtime_checkable
+class HasProfile(Protocol):
+    """Capability `profile`: what the account shows of itself."""
+
+    async def about(self, jid: str) -> str | None:
+        """Of a person, ourselves perhaps; None when there is none, or none for us."""
+        ...
+
+    async def set_name(self, name: str) -> None: ...
+
+    async def set_about(self, about: str) -> None: ...
+
+    async def set_picture(self, picture: bytes) -> None:
+        """As HandlesGroups.set_group_picture."""
+        ...
+
+
+@runtime_checkable
+class RemovesPictures(Protocol):
+    """Capability `profile.remove_picture`."""
+
+    async def remove_picture(self) -> None: ...
+
+
+@runtime_checkable
+class KeepsPrivacy(Protocol):
+    """Capability `privacy`."""
+
+    async def privacy(self) -> Privacy: ...
+
+    async def set_privacy(self, privacy: Privacy) -> Privacy:
+        """What is None stays; what holds then. What fails in the middle has changed what came before it."""
+        ...
+
+
+@runtime_checkable
+class BlocksPeople(Protocol):
+    """Capability `blocking`."""
+
+    async def blocked(self) -> tuple[Address, ...]: ...
+
+    async def set_blocked(self, jid: str, blocked: bool) -> None: ...
 
 
 @runtime_checkable

@@ -113,7 +113,8 @@ async def show_profile(call: Call) -> Answer:
             known = contact
             break
     url = await picture_of(call, device, jid)
-    return Answer(200, group_answers.profile(jid, check=check, known=known, url=url))
+    about = await _about(call, device, jid) if not jid.endswith("@g.us") else None
+    return Answer(200, group_answers.profile(jid, check=check, known=known, url=url, about=about))
 
 
 async def find_contacts(call: Call) -> Answer:
@@ -140,6 +141,16 @@ async def picture_of(call: Call, device: Device, jid: str) -> str | None:
         return (await call.services.contacts.picture(call.caller, device.id, jid)).url
     except Problem as problem:
         if problem.code != "PICTURE_NOT_FOUND":
+            raise
+        return None
+
+
+async def _about(call: Call, device: Device, jid: str) -> str | None:
+    """None where WhatsApp does not tell, or the engine cannot ask."""
+    try:
+        return await call.services.profiles.about(call.caller, device.id, jid)
+    except Problem as problem:
+        if problem.code not in ("NOT_SUPPORTED", "REQUEST_REFUSED"):
             raise
         return None
 

@@ -2,7 +2,7 @@
 
 from litestar.handlers import HTTPRouteHandler
 
-from kurir.api.legacy.evolution import chats, found_messages, groups, instances, settings, webhooks
+from kurir.api.legacy.evolution import chats, found_messages, groups, instances, profile, settings, webhooks
 from kurir.api.legacy.evolution.calls import Handler, route
 from kurir.api.legacy.evolution.messages import send_of
 from kurir.api.legacy.evolution.settings import lacking
@@ -59,17 +59,14 @@ ROUTES: dict[str, dict[str, Handler]] = {
     f"/chat/getBase64FromMediaMessage/{_I}": {"POST": found_messages.show_file},
     f"/chat/archiveChat/{_I}": {"PUT": lacking("archiving chats"), "POST": lacking("archiving chats")},
     f"/chat/markChatUnread/{_I}": {"PUT": lacking("unread marks of chats"), "POST": lacking("unread marks of chats")},
-    f"/chat/updateBlockStatus/{_I}": {"PUT": lacking("blocking people"), "POST": lacking("blocking people")},
+    f"/chat/updateBlockStatus/{_I}": {"PUT": profile.set_blocked, "POST": profile.set_blocked},
     f"/chat/fetchBusinessProfile/{_I}": {"POST": lacking("business profiles")},
-    f"/chat/fetchPrivacySettings/{_I}": {"GET": lacking("privacy settings")},
-    f"/chat/updatePrivacySettings/{_I}": {"PUT": lacking("privacy settings"), "POST": lacking("privacy settings")},
-    f"/chat/updateProfileName/{_I}": {"POST": lacking("changing the account's name")},
-    f"/chat/updateProfileStatus/{_I}": {"POST": lacking("changing the account's about text")},
-    f"/chat/updateProfilePicture/{_I}": {
-        "PUT": lacking("changing the account's picture"),
-        "POST": lacking("changing the account's picture"),
-    },
-    f"/chat/removeProfilePicture/{_I}": {"DELETE": lacking("changing the account's picture")},
+    f"/chat/fetchPrivacySettings/{_I}": {"GET": profile.show_privacy},
+    f"/chat/updatePrivacySettings/{_I}": {"PUT": profile.set_privacy, "POST": profile.set_privacy},
+    f"/chat/updateProfileName/{_I}": {"POST": profile.set_name},
+    f"/chat/updateProfileStatus/{_I}": {"POST": profile.set_about},
+    f"/chat/updateProfilePicture/{_I}": {"PUT": profile.set_picture, "POST": profile.set_picture},
+    f"/chat/removeProfilePicture/{_I}": {"DELETE": profile.remove_picture},
     f"/group/create/{_I}": {"POST": groups.create},
     f"/group/updateGroupSubject/{_I}": {"PUT": groups.set_subject, "POST": groups.set_subject},
     f"/group/updateGroupDescription/{_I}": {"PUT": groups.set_description, "POST": groups.set_description},

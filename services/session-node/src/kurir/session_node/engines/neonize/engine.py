@@ -58,6 +58,9 @@ class NeonizeEngine:
             "profile_picture",
             "contacts",
             "groups",
+            "profile",
+            "privacy",
+            "blocking",
         }
     )
 

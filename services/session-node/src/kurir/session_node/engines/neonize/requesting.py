@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from kurir.contracts.content import MessageKey
-from kurir.session_node.engines.engine import SendFailed
 from kurir.session_node.engines.neonize.address_book import AddressBook
+from kurir.session_node.engines.neonize.arguments import done, jid_of, portrait_of, understood
 from kurir.session_node.engines.neonize.library import Library
 from kurir.session_node.engines.neonize.link import Link
 from kurir.session_node.engines.neonize.media_forms import MediaForms
@@ -60,18 +60,18 @@ class Requests:
 
     async def ping(self) -> None:
         """Say that this client is active, as the library itself does after each login: WhatsApp confirms it."""
-        _done(await self._ask("SetPassive", 0))
+        done(await self.ask("SetPassive", 0))
 
     # --- presence and marks -----------------------------------------------------------------------------------------
 
     async def show_online(self, online: bool) -> None:
-        _done(await self._ask("SendPresence", b"available" if online else b"unavailable"))
+        done(await self.ask("SendPresence", b"available" if online else b"unavailable"))
 
     async def show_typing(self, chat: str, state: TypingState) -> None:
-        _done(await self._ask("SendChatPresence", *_jid(chat), *_TYPING[state]))
+        done(await self.ask("SendChatPresence", *jid_of(chat), *_TYPING[state]))
 
     async def watch_presence(self, jid: str) -> None:
-        _done(await self._ask("SubscribePresence", *_jid(jid)))
+        done(await self.ask("SubscribePresence", *jid_of(jid)))
 
     async def mark_read(self, keys: tuple[MessageKey, ...], played: bool) -> None:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
@@ -81,7 +81,7 @@ class Requests:
             ids_of[key.chat, key.participant or key.chat].append(key.whatsapp_id)
         receipt, now = b"played" if played else b"read", answers.timestamp_now()
         for (chat, sender), ids in ids_of.items():
-            _done(await self._ask("MarkRead", " ".join(ids).encode(), now, *_jid(chat), *_jid(sender), receipt))
+            done(await self.ask("MarkRead", " ".join(ids).encode(), now, *jid_of(chat), *jid_of(sender), receipt))
 
     # --- people -----------------------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class Requests:
     async def _ask_for_numbers(self, phones: list[str]) -> list[NumberCheck]:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        answer = await self._ask("IsOnWhatsApp", " ".join(f"+{phone}" for phone in phones).encode())
+        answer = await self.ask("IsOnWhatsApp", " ".join(f"+{phone}" for phone in phones).encode())
         return [self._complete(check) for check in answers.number_checks(answer)]
 
     async def profile_picture(self, jid: str) -> Picture | None:
@@ -99,31 +99,31 @@ class Requests:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
         asked = to_whatsapp.picture_request()
-        return answers.picture(await self._ask("GetProfilePicture", *_jid(jid), asked, len(asked)))
+        return answers.picture(await self.ask("GetProfilePicture", *jid_of(jid), asked, len(asked)))
 
     async def contacts(self) -> tuple[KnownContact, ...]:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return tuple(map(self._complete, answers.contacts(await self._ask("GetAllContacts"))))
+        return tuple(map(self._complete, answers.contacts(await self.ask("GetAllContacts"))))
 
     # --- groups -----------------------------------------------------------------------------------------------------
 
     async def groups(self) -> tuple[Group, ...]:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return answers.groups(await self._ask("GetJoinedGroups"))
+        return answers.groups(await self.ask("GetJoinedGroups"))
 
     async def group(self, jid: str) -> Group:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return answers.group(await self._ask("GetGroupInfo", *_jid(jid)))
+        return answers.group(await self.ask("GetGroupInfo", *jid_of(jid)))
 
     async def create_group(self, subject: str, members: tuple[str, ...]) -> Group:
         from kurir.session_node.engines.neonize import to_whatsapp
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        wanted = _understood(to_whatsapp.new_group, subject, members, f"3EB0{secrets.token_hex(9).upper()}")
-        return answers.group(await self._ask("CreateGroup", wanted, len(wanted)))
+        wanted = understood(to_whatsapp.new_group, subject, members, f"3EB0{secrets.token_hex(9).upper()}")
+        return answers.group(await self.ask("CreateGroup", wanted, len(wanted)))
 
     async def change_members(
         self, jid: str, change: MemberChange, members: tuple[str, ...]
@@ -131,60 +131,55 @@ class Requests:
         from kurir.session_node.engines.neonize import to_whatsapp
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        concerned = _understood(to_whatsapp.jids, members)
-        answer = await self._ask("UpdateGroupParticipants", *_jid(jid), concerned, len(concerned), change.encode())
+        concerned = understood(to_whatsapp.jids, members)
+        answer = await self.ask("UpdateGroupParticipants", *jid_of(jid), concerned, len(concerned), change.encode())
         return answers.members_changed(answer)
 
     async def invite_link(self, jid: str, renew: bool) -> str:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return answers.invite_link(await self._ask("GetGroupInviteLink", *_jid(jid), renew))
+        return answers.invite_link(await self.ask("GetGroupInviteLink", *jid_of(jid), renew))
 
     async def set_subject(self, jid: str, subject: str) -> None:
-        _done(await self._ask("SetGroupName", *_jid(jid), subject.encode()))
+        done(await self.ask("SetGroupName", *jid_of(jid), subject.encode()))
 
     async def set_description(self, jid: str, description: str) -> None:
         # Without ids the library looks up the former one and makes the new one.
-        _done(await self._ask("SetGroupTopic", *_jid(jid), b"", b"", description.encode()))
+        done(await self.ask("SetGroupTopic", *jid_of(jid), b"", b"", description.encode()))
 
     async def set_group_rights(self, jid: str, is_announce: bool | None, is_locked: bool | None) -> None:
         if is_announce is not None:
-            _done(await self._ask("SetGroupAnnounce", *_jid(jid), is_announce))
+            done(await self.ask("SetGroupAnnounce", *jid_of(jid), is_announce))
         if is_locked is not None:
-            _done(await self._ask("SetGroupLocked", *_jid(jid), is_locked))
+            done(await self.ask("SetGroupLocked", *jid_of(jid), is_locked))
 
     async def set_disappearing(self, jid: str, seconds: int) -> None:
         # A Go duration; the time of the setting is of interest in chats of two alone.
-        _done(await self._ask("SetDisappearingTimer", *_jid(jid), seconds * NANOSECONDS, 0))
+        done(await self.ask("SetDisappearingTimer", *jid_of(jid), seconds * NANOSECONDS, 0))
 
     async def set_group_picture(self, jid: str, picture: bytes) -> None:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        portrait = await self._portrait(picture)
-        answers.require_picture_set(await self._ask("SetGroupPhoto", *_jid(jid), portrait, len(portrait)))
+        portrait = await portrait_of(self._forms, picture)
+        answers.require_picture_set(await self.ask("SetGroupPhoto", *jid_of(jid), portrait, len(portrait)))
 
     async def leave_group(self, jid: str) -> None:
-        _done(await self._ask("LeaveGroup", *_jid(jid)))
+        done(await self.ask("LeaveGroup", *jid_of(jid)))
 
     async def join_group(self, code: str) -> str:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return answers.joined_group(await self._ask("JoinGroupWithLink", code.encode()))
+        return answers.joined_group(await self.ask("JoinGroupWithLink", code.encode()))
 
     async def invitation(self, code: str) -> Group:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
 
-        return answers.group(await self._ask("GetGroupInfoFromLink", code.encode()))
+        return answers.group(await self.ask("GetGroupInfoFromLink", code.encode()))
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    async def _portrait(self, picture: bytes) -> bytes:
-        try:
-            return await self._forms.portrait(picture)
-        except SendFailed as failed:
-            raise RequestFailed(failed.reason, failed.detail) from failed
-
-    async def _ask(self, function: str, *arguments: bytes | int) -> bytes:
+    async def ask(self, function: str, *arguments: bytes | int) -> bytes:
+        """What a function of the library answers. Raises NotConnected or RequestFailed."""
         link = self._require_link()
         try:
             return await link.call(
@@ -196,25 +191,3 @@ class Requests:
     def _complete(self, known: Addressed) -> Addressed:
         address = getattr(known, "address", None)
         return known if address is None else msgspec.structs.replace(known, address=self._people.complete(address))
-
-
-def _jid(text: str) -> tuple[bytes, int]:
-    """As the library takes JIDs: the protobuf and its length. Raises RequestFailed."""
-    from kurir.session_node.engines.neonize import to_whatsapp
-
-    data = _understood(lambda: to_whatsapp.jid(text).SerializeToString())
-    return data, len(data)
-
-
-def _understood(make: Callable[..., bytes], *arguments: object) -> bytes:
-    try:
-        return make(*arguments)
-    except ValueError as error:
-        raise RequestFailed("invalid_recipient", str(error)) from error
-
-
-def _done(error: bytes) -> None:
-    """The answer of a call that has nothing to say but what went wrong."""
-    from kurir.session_node.engines.neonize.from_whatsapp import answers
-
-    answers.require_done(error.decode(errors="replace"))

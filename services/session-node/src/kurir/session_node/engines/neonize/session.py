@@ -27,6 +27,7 @@ from kurir.session_node.engines.engine import (
     StateChanged,
 )
 from kurir.session_node.engines.neonize import library as lib
+from kurir.session_node.engines.neonize.account import Account
 from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.neonize.attachment import NeonizeAttachment
 from kurir.session_node.engines.neonize.connection import Connection
@@ -101,6 +102,10 @@ class NeonizeSession:
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
         self.set_group_rights, self.set_disappearing = asked.set_group_rights, asked.set_disappearing
         self.set_group_picture, self.invitation = asked.set_group_picture, asked.invitation
+        account = Account(asked.ask, self._people, self._number_of, shared.forms)
+        self.about, self.set_name, self.set_about = account.about, account.set_name, account.set_about
+        self.set_picture, self.privacy, self.set_privacy = account.set_picture, account.privacy, account.set_privacy
+        self.blocked, self.set_blocked = account.blocked, account.set_blocked
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")

@@ -59,6 +59,7 @@ from kurir.contracts.content import (
     Unsupported,
     Video,
 )
+from kurir.contracts.people import Privacy
 from kurir.session_node.engines.engine import SendFailed
 from kurir.session_node.engines.neonize.media_forms import OPUS_MIMETYPE, MediaForm
 
@@ -119,6 +120,24 @@ def jids(texts: tuple[str, ...]) -> bytes:
     """Raises ValueError when one is no JID."""
     array: bytes = JIDArray(JIDS=[jid(text) for text in texts]).SerializeToString()
     return array
+
+
+_PRIVACY = {
+    "last_seen": "last",
+    "online": "online",
+    "profile_picture": "profile",
+    "about": "status",
+    "read_receipts": "readreceipts",
+    "groups": "groupadd",
+    "calls": "calladd",
+}
+_LEVELS = {"contacts_except": "contact_blacklist"}
+
+
+def privacy_changes(privacy: Privacy) -> list[tuple[bytes, bytes]]:
+    """Name and value of each setting that is to be changed: whatsmeow's types/user.go."""
+    given = {name: getattr(privacy, ours) for ours, name in _PRIVACY.items()}
+    return [(name.encode(), _LEVELS.get(level, level).encode()) for name, level in given.items() if level is not None]
 
 
 def message(

@@ -36,6 +36,7 @@ from kurir.session_node.engines.engine import (
 from kurir.session_node.engines.observations import Seen
 from kurir.session_node.engines.sandbox import contacts, happenings
 from kurir.session_node.engines.sandbox import scenario as scenarios
+from kurir.session_node.engines.sandbox.account import Account
 from kurir.session_node.engines.sandbox.contacts import Pace as Pace
 from kurir.session_node.engines.sandbox.requesting import Requests
 from kurir.session_node.engines.sandbox.scenario import Happening, Mishap, Scenario
@@ -145,6 +146,11 @@ class SandboxSession:
         self.set_subject, self.set_description = asked.set_subject, asked.set_description
         self.set_group_rights, self.set_disappearing = asked.set_group_rights, asked.set_disappearing
         self.set_group_picture, self.invitation = asked.set_group_picture, asked.invitation
+        account = Account(self.key, engine.store, self._require_me, asked.ask_about)
+        self.about, self.set_name, self.set_about = account.about, account.set_name, account.set_about
+        self.set_picture, self.remove_picture = account.set_picture, account.remove_picture
+        self.privacy, self.set_privacy = account.privacy, account.set_privacy
+        self.blocked, self.set_blocked = account.blocked, account.set_blocked
 
     @property
     def connected(self) -> bool:
@@ -268,7 +274,7 @@ class SandboxSession:
                 jid=self._jid,
                 lid=contacts.lid_of(phone),
                 phone=phone,
-                push_name=f"Sandbox {phone[-4:]}",
+                push_name=self._engine.store.account(*self.key).name or f"Sandbox {phone[-4:]}",
             )
         )
         self._login += 1

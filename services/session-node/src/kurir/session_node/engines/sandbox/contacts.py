@@ -138,16 +138,16 @@ def picture(jid: str, set_to: str | None = None) -> Picture | None:
     return Picture(id=name[-10:], url=f"https://sandbox.invalid/pictures/{name}.jpg")
 
 
+def picture_id(picture: bytes) -> str:
+    return hashlib.sha256(picture).hexdigest()[:16]
+
+
 def lid_of(phone: str) -> str:
     return f"{10**14 + int(phone) % 10**13}@lid"
 
 
 def made_up_phone(key: tuple[str, str]) -> str:
     """A number for a device that was scanned without saying which, always the same one."""
-def picture_id(picture: bytes) -> str:
-    return hashlib.sha256(picture).hexdigest()[:16]
-
-
     number = int.from_bytes(hashlib.sha256("/".join(key).encode()).digest()[:4], "big") % 10**8
     return f"62899{number:08d}"
 

@@ -58,11 +58,11 @@ class Requests:
 
     async def show_typing(self, chat: str, state: TypingState) -> None:
         """The sandbox's contacts do not look."""
-        await self._about(chat)
+        await self.ask_about(chat)
 
     async def watch_presence(self, jid: str) -> None:
         """Whoever is watched is online, but whose phone is off."""
-        await self._about(jid)
+        await self.ask_about(jid)
         is_off = scenarios.scenario_of(jid).name == "phone_off"
         who = contacts.address(jid)
         self._tell(
@@ -86,7 +86,9 @@ class Requests:
         return tuple(contacts.check(phone) for phone in phones)
 
     async def profile_picture(self, jid: str) -> Picture | None:
-        await self._about(jid)
+        await self.ask_about(jid)
+        if jid == self._require_me():
+            return contacts.picture(jid, self._store.account(*self._key).picture)
         kept = next((kept for kept in self._store.groups(*self._key) if kept.group.jid == jid), None)
         return contacts.picture(jid, kept.picture if kept is not None else None)
 
@@ -106,7 +108,7 @@ class Requests:
     async def create_group(self, subject: str, members: tuple[str, ...]) -> Group:
         me = self._require_me()
         for member in members:
-            await self._about(member, refusals=False)
+            await self.ask_about(member, refusals=False)
         kept = groups.created(subject, me, members, self._now())
         self._store.keep_group(*self._key, kept)
         return kept.group
@@ -171,7 +173,7 @@ class Requests:
 
     # ----------------------------------------------------------------------------------------------------------------
 
-    async def _about(self, jid: str, *, refusals: bool = True) -> None:
+    async def ask_about(self, jid: str, *, refusals: bool = True) -> None:
         """Do with a question about `jid` what its scenario says. Raises RequestFailed or NotConnected."""
         self._require_me()
         if not scenarios.is_recipient(jid):
@@ -190,7 +192,7 @@ class Requests:
         self._require_me()
 
     async def _known(self, jid: str) -> KeptGroup:
-        await self._about(jid)
+        await self.ask_about(jid)
         kept = next((kept for kept in self._store.groups(*self._key) if kept.group.jid == jid), None)
         if kept is None:
             raise RequestFailed("group_left", "the device is in no such group")

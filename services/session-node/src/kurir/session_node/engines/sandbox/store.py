@@ -13,9 +13,20 @@ import msgspec
 from msgspec import Struct
 
 from kurir.session_node.engines.engine import ReceiptSeen, Received
-from kurir.session_node.engines.requests import Group
+from kurir.session_node.engines.requests import Group, Privacy
 
 BUSY_TIMEOUT_S = 0.5  # other shards of the node hold the write lock for single milliseconds
+
+
+EVERYBODY = Privacy(
+    last_seen="all",
+    online="all",
+    profile_picture="all",
+    about="all",
+    read_receipts="all",
+    groups="all",
+    calls="all",
+)
 
 
 class Mail(Struct, kw_only=True, eq=False):
@@ -40,6 +51,17 @@ class KeptGroup(Struct, frozen=True, kw_only=True):
         return next((member.role for member in self.group.members if member.address.jid == jid), None)
 
 
+class KeptAccount(Struct, frozen=True, kw_only=True):
+    """What an account shows of itself, to whom, and the JIDs that are blocked. `picture` is the id of one that was set,
+    "" when it was taken away."""
+
+    name: str | None = None
+    about: str | None = None
+    picture: str | None = None
+    privacy: Privacy = EVERYBODY
+    blocked: tuple[str, ...] = ()
+
+
 class _Kept(Struct, frozen=True, array_like=True):
     receipts: tuple[ReceiptSeen, ...]
     reply: Received | None
@@ -48,10 +70,11 @@ class _Kept(Struct, frozen=True, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Kept)
 _group_decoder = msgspec.msgpack.Decoder(KeptGroup)
+_account_decoder = msgspec.msgpack.Decoder(KeptAccount)
 
 
 class Store:
-    """Two tables, clustered by device. `state_dir` None keeps it in memory."""
+    """Three tables, clustered by device. `state_dir` None keeps it in memory."""
 
     def __init__(self, state_dir: Path | None) -> None:
         self._state_dir = state_dir
@@ -74,6 +97,10 @@ class Store:
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS groups (tenant TEXT, device TEXT, jid TEXT, body BLOB,"
             " PRIMARY KEY (tenant, device, jid)) WITHOUT ROWID"
+        )
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS accounts (tenant TEXT, device TEXT, body BLOB,"
+            " PRIMARY KEY (tenant, device)) WITHOUT ROWID"
         )
 
     def keep(self, mail: Mail) -> None:
@@ -126,11 +153,25 @@ class Store:
         if self._db is not None:
             self._db.execute("DELETE FROM groups WHERE tenant = ? AND device = ? AND jid = ?", (tenant, device, jid))
 
+    def account(self, tenant: str, device: str) -> KeptAccount:
+        """A device's account, as WhatsApp makes them where nothing was changed."""
+        row = None
+        if self._db is not None:
+            query = "SELECT body FROM accounts WHERE tenant = ? AND device = ?"
+            row = self._db.execute(query, (tenant, device)).fetchone()
+        return KeptAccount() if row is None else _account_decoder.decode(row[0])
+
+    def keep_account(self, tenant: str, device: str, kept: KeptAccount) -> None:
+        """Write what was changed. Raises sqlite3.Error."""
+        if self._db is not None:
+            row = (tenant, device, _encoder.encode(kept))
+            self._db.execute("INSERT OR REPLACE INTO accounts VALUES (?, ?, ?)", row)
+
     def forget(self, tenant: str, device: str) -> None:
-        """Drop all mail and groups of a device."""
+        """Drop all mail and groups of a device, and its account."""
         self.flush()
         if self._db is not None:
-            for table in ("mail", "groups"):
+            for table in ("mail", "groups", "accounts"):
                 self._db.execute(f"DELETE FROM {table} WHERE tenant = ? AND device = ?", (tenant, device))  # noqa: S608
 
     def close(self) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from msgspec import Struct
 from neonize.proto import Neonize_pb2 as neonize
 
+from kurir.contracts.content import Address
+from kurir.contracts.people import Privacy, PrivacyLevel
 from kurir.contracts.states import Reason
 from kurir.session_node.engines.engine import NotConnected, SendFailed
 from kurir.session_node.engines.neonize.from_whatsapp.groups import group_of, member_address
@@ -149,3 +151,54 @@ def require_picture_set(answer: bytes) -> None:
     require_done(neonize.SetGroupPhotoReturnFunction.FromString(answer).Error)
 
 
+def about(answer: bytes) -> str | None:
+    """Of the one person who was asked about. Raises RequestFailed or NotConnected."""
+    result = neonize.GetUserInfoReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return next((one.UserInfo.Status for one in result.UsersInfo if one.UserInfo.Status), None)
+
+
+_LEVELS: dict[int, PrivacyLevel] = {
+    neonize.PrivacySettings.ALL: "all",
+    neonize.PrivacySettings.CONTACTS: "contacts",
+    neonize.PrivacySettings.CONTACT_BLACKLIST: "contacts_except",
+    neonize.PrivacySettings.MATCH_LAST_SEEN: "match_last_seen",
+    neonize.PrivacySettings.KNOWN: "known",
+    neonize.PrivacySettings.NONE: "none",
+}
+
+
+def privacy(answer: bytes) -> Privacy:
+    """Raises RequestFailed: the library answers nothing at all where it could not ask."""
+    found = neonize.PrivacySettings.FromString(answer)
+    told = Privacy(
+        last_seen=_LEVELS.get(found.LastSeen),
+        online=_LEVELS.get(found.Online),
+        profile_picture=_LEVELS.get(found.Profile),
+        about=_LEVELS.get(found.Status),
+        read_receipts=_LEVELS.get(found.ReadReceipts),
+        groups=_LEVELS.get(found.GroupAdd),
+        calls=_LEVELS.get(found.CallAdd),
+    )
+    if told == Privacy():
+        raise RequestFailed("server_unavailable", "WhatsApp did not tell the privacy settings", 30.0)
+    return told
+
+
+def require_privacy_set(answer: bytes) -> None:
+    """Raises RequestFailed or NotConnected."""
+    require_done(neonize.SetPrivacySettingReturnFunction.FromString(answer).Error)
+
+
+def blocked(answer: bytes) -> tuple[Address, ...]:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetBlocklistReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return tuple(map(address, result.Blocklist.JIDs))
+
+
+def invite_link(answer: bytes) -> str:
+    """Raises RequestFailed or NotConnected."""
+    result = neonize.GetGroupInviteLinkReturnFunction.FromString(answer)
+    require_done(result.Error)
+    return str(result.InviteLink)

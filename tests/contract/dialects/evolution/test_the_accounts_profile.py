@@ -1,0 +1,116 @@
+"""The account's own profile, its privacy, and whom it blocks."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from kurir.session_node.engines.sandbox.client import SandboxEngine
+from tests.contract.dialects.evolution.conftest import ANI, INSTANCE, NAME, NOBODY_THERE, Evolution, messages_of
+from tests.support.conditions import until
+from tests.support.pictures import a_picture
+
+ME = "628111222333"
+FRIEND = f"{ANI}000"
+SETTINGS = {
+    "readreceipts": "none",
+    "profile": "contacts",
+    "status": "contact_blacklist",
+    "online": "match_last_seen",
+    "last": "none",
+    "groupadd": "contacts",
+}
+
+
+@pytest.mark.shows(NAME, "POST /chat/updateProfileName/{instance}", "name", "answer.update")
+@pytest.mark.shows(NAME, "POST /chat/updateProfileStatus/{instance}", "status", "answer.update")
+async def test_the_account_is_named_and_says_something_of_itself(evolution: Evolution) -> None:
+    await evolution.connected()
+    named = await evolution.post(f"/chat/updateProfileName/{INSTANCE}", {"name": "Toko Ayu"})
+    assert (named.status_code, named.json()) == (200, {"update": "success"})
+    told = await evolution.post(f"/chat/updateProfileStatus/{INSTANCE}", {"status": "Open from nine"})
+    assert (told.status_code, told.json()) == (200, {"update": "success"})
+    profile = await evolution.post(f"/chat/fetchProfile/{INSTANCE}", {"number": ME})
+    assert profile.json()["status"] == "Open from nine"
+    await evolution.put(f"/instance/restart/{INSTANCE}")
+
+    async def has_the_name() -> bool:
+        (shown,) = (await evolution.get("/instance/fetchInstances", headers={"Accept-Version": "2"})).json()
+        return bool(shown["profileName"] == "Toko Ayu")
+
+    await until("the connection has the name", has_the_name)
+    for path, body, says in (
+        ("updateProfileName", {}, 'instance requires property "name"'),
+        ("updateProfileName", {"name": "x" * 26}, "name does not meet maximum length of 25"),
+        ("updateProfileStatus", {"status": 5}, "status is not of a type(s) string"),
+    ):
+        wrong = await evolution.post(f"/chat/{path}/{INSTANCE}", body)
+        assert (wrong.status_code, messages_of(wrong)) == (400, [[says]])
+
+
+@pytest.mark.shows(NAME, "PUT /chat/updateProfilePicture/{instance}", "picture", "answer.update")
+@pytest.mark.shows(NAME, "DELETE /chat/removeProfilePicture/{instance}", "answer.update")
+async def test_the_account_gets_a_picture_and_loses_it(evolution: Evolution) -> None:
+    await evolution.connected()
+
+    async def shown() -> Any:
+        answer = await evolution.post(f"/chat/fetchProfilePictureUrl/{INSTANCE}", {"number": ME})
+        return answer.json()["profilePictureUrl"]
+
+    before = await shown()
+    picture = base64.b64encode(a_picture()).decode()
+    changed = await evolution.put(f"/chat/updateProfilePicture/{INSTANCE}", {"picture": picture})
+    assert (changed.status_code, changed.json()) == (200, {"update": "success"})
+    assert await shown() not in (before, None)
+    removed = await evolution.delete(f"/chat/removeProfilePicture/{INSTANCE}")
+    assert (removed.status_code, removed.json()) == (200, {"update": "success"})
+    assert await shown() is None
+    wrong = await evolution.put(f"/chat/updateProfilePicture/{INSTANCE}", {"picture": "no picture!"})
+    assert messages_of(wrong) == [['"picture" must be a url or a base64']]
+
+
+@pytest.mark.shows(NAME, "DELETE /chat/removeProfilePicture/{instance}", "error 501")
+async def test_what_an_engine_cannot_do_is_told_as_lacking(
+    evolution: Evolution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = evolution.gateway.engine.capabilities - {"profile.remove_picture"}
+    monkeypatch.setattr(SandboxEngine, "capabilities", lacking)
+    await evolution.connected()
+    refused = await evolution.delete(f"/chat/removeProfilePicture/{INSTANCE}")
+    assert refused.status_code == 501
+    assert messages_of(refused) == ["Not supported by this gateway's WhatsApp engine: profile.remove_picture"]
+
+
+@pytest.mark.shows(NAME, "GET /chat/fetchPrivacySettings/{instance}", *(f"answer.{name}" for name in SETTINGS))
+@pytest.mark.shows(
+    NAME, "PUT /chat/updatePrivacySettings/{instance}", "privacySettings", *(f"v2 {name}" for name in SETTINGS)
+)
+async def test_privacy_is_set_in_both_versions_and_found(evolution: Evolution) -> None:
+    await evolution.connected()
+    at_first = (await evolution.get(f"/chat/fetchPrivacySettings/{INSTANCE}")).json()
+    assert at_first == dict.fromkeys(SETTINGS, "all")
+    for body, holds in (({"privacySettings": SETTINGS}, SETTINGS), (at_first, at_first)):
+        changed = await evolution.put(f"/chat/updatePrivacySettings/{INSTANCE}", body)
+        assert (changed.status_code, changed.json()) == (201, {"update": "success", "data": holds})
+        assert (await evolution.get(f"/chat/fetchPrivacySettings/{INSTANCE}")).json() == holds
+    wrong = await evolution.put(
+        f"/chat/updatePrivacySettings/{INSTANCE}", {"privacySettings": SETTINGS | {"last": "x"}}
+    )
+    assert "privacySettings.last is not one of enum values" in messages_of(wrong)[0][0]
+    missing = await evolution.put(f"/chat/updatePrivacySettings/{INSTANCE}", {})
+    assert len(messages_of(missing)[0]) == len(SETTINGS)
+
+
+@pytest.mark.shows(NAME, "PUT /chat/updateBlockStatus/{instance}", "number", "status", "answer.block", "error 400")
+async def test_people_are_blocked_and_let_in_again(evolution: Evolution) -> None:
+    device = await evolution.connected()
+    for status, blocked in (("block", [FRIEND]), ("unblock", [])):
+        changed = await evolution.put(f"/chat/updateBlockStatus/{INSTANCE}", {"number": FRIEND, "status": status})
+        assert (changed.status_code, changed.json()) == (201, {"block": "success"})
+        listed = (await evolution.tenant.get(f"/devices/{device}/blocked")).json()
+        assert [one["phoneNumber"] for one in listed] == blocked
+    nobody = await evolution.put(f"/chat/updateBlockStatus/{INSTANCE}", {"number": NOBODY_THERE, "status": "block"})
+    (found,) = messages_of(nobody)
+    assert (nobody.status_code, found["exists"], found["number"]) == (400, False, NOBODY_THERE)
+    wrong = await evolution.put(f"/chat/updateBlockStatus/{INSTANCE}", {"number": FRIEND, "status": "stop"})
+    assert messages_of(wrong) == [["status is not one of enum values: block,unblock"]]
