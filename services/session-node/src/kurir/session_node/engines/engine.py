@@ -156,11 +156,11 @@ class SendOrder(Struct, frozen=True, kw_only=True):
     media: Outgoing | None = None
     typing_ms: int = 0
     thumbnail: bytes | None = None
+    audience: tuple[str, ...] = ()
 
 
 class Sent(Struct, frozen=True, kw_only=True):
     """WhatsApp's server took the message: sent, not delivered. `sent_at` is the server's time."""
-    audience: tuple[str, ...] = ()
 
     whatsapp_id: str
     sent_at: datetime

@@ -67,9 +67,9 @@ MEDIA_TYPE: dict[type[Content], int] = {Image: 0, Sticker: 0, Video: 1, Audio: 2
 """Media types of the upload call, as neonize/utils/enum.py numbers them; they choose the encryption key's purpose."""
 
 SERVERS = frozenset({"s.whatsapp.net", "lid", "g.us"})
-PAIRING_CLIENT = (1, "Chrome (Linux)")
 OPAQUE = 0xFF000000
 WHITE = 0xFFFFFFFF
+PAIRING_CLIENT = (1, "Chrome (Linux)")
 """Type and name sent with a phone code. WhatsApp answers 400 to names that are no browser and system."""
 
 
@@ -232,6 +232,14 @@ def _shown(preview: LinkPreview | None, thumbnail: bytes | None) -> dict[str, An
     }
 
 
+def _styled(style: Style | None) -> dict[str, Any]:
+    """Fields of a text on a card: white words, as WhatsApp's apps write them."""
+    if style is None:
+        return {}
+    font = style.font if style.font in ExtendedTextMessage.FontType.values() else ExtendedTextMessage.SYSTEM
+    return {"textArgb": WHITE, "backgroundArgb": OPAQUE | int(style.background[1:], 16), "font": font}
+
+
 def _media(upload: Any, media: Media, form: MediaForm | None) -> dict[str, Any]:
     if not isinstance(upload, UploadResponse):
         raise SendFailed("media_missing", "the media was not uploaded")
@@ -251,14 +259,6 @@ def _media(upload: Any, media: Media, form: MediaForm | None) -> dict[str, Any]:
 def _view_once(inner: Any) -> Any:
     ((_, media),) = inner.ListFields()
     media.viewOnce = True
-def _styled(style: Style | None) -> dict[str, Any]:
-    """Fields of a text on a card: white words, as WhatsApp's apps write them."""
-    if style is None:
-        return {}
-    font = style.font if style.font in ExtendedTextMessage.FontType.values() else ExtendedTextMessage.SYSTEM
-    return {"textArgb": WHITE, "backgroundArgb": OPAQUE | int(style.background[1:], 16), "font": font}
-
-
     return Message(viewOnceMessageV2=FutureProofMessage(message=inner))
 
 

@@ -129,7 +129,9 @@ def check(phone: str) -> NumberCheck:
 
 
 def picture(jid: str, set_to: str | None = None) -> Picture | None:
-    """Everybody has one, but whose phone is off; `set_to` is the id of another one that was set."""
+    """Everybody has one, but whose phone is off; `set_to` is the id of another one that was set, "" when none is."""
+    if set_to == "":
+        return None
     if set_to is not None:
         return Picture(id=set_to, url=f"https://sandbox.invalid/pictures/{set_to}.jpg")
     if not scenarios.scenario_of(jid).receipts and not scenarios.scenario_of(jid).fails:

@@ -32,8 +32,8 @@ def timestamp_now() -> int:
 _REFUSALS: tuple[tuple[str, Reason], ...] = (
     (r"that group does not exist|status 404|item-not-found", "group_left"),
     (r"group invite link (?:is not valid|has been revoked)", "invalid_recipient"),
-    (r"context (?:canceled|deadline exceeded)", "server_unavailable"),
     (r"not a valid image", "media_refused"),
+    (r"context (?:canceled|deadline exceeded)", "server_unavailable"),
     (r"don't have the permission|status 40[13]|not-authorized|forbidden", "not_allowed"),
 )
 
@@ -89,8 +89,6 @@ def contacts(answer: bytes) -> list[KnownContact]:
     ]
 
 
-def groups(answer: bytes) -> tuple[Group, ...]:
-    """Raises RequestFailed or NotConnected."""
 class StatusSetting(Struct, frozen=True, kw_only=True):
     """Who sees an account's status updates: `only` these, or all contacts with a name but `never` those."""
 
@@ -115,6 +113,8 @@ def status_setting(answer: bytes) -> StatusSetting:
     return StatusSetting(never=listed if setting.Type == neonize.StatusPrivacy.BLACKLIST else frozenset())
 
 
+def groups(answer: bytes) -> tuple[Group, ...]:
+    """Raises RequestFailed or NotConnected."""
     result = neonize.GetJoinedGroupsReturnFunction.FromString(answer)
     require_done(result.Error)
     return tuple(map(group_of, result.Group))
@@ -141,11 +141,6 @@ def joined_group(answer: bytes) -> str:
     return str(jid_text(result.Jid))
 
 
-def invite_link(answer: bytes) -> str:
-    """Raises RequestFailed or NotConnected."""
-    result = neonize.GetGroupInviteLinkReturnFunction.FromString(answer)
-    require_done(result.Error)
-    return str(result.InviteLink)
 def require_picture_set(answer: bytes) -> None:
     """Raises RequestFailed or NotConnected."""
     require_done(neonize.SetGroupPhotoReturnFunction.FromString(answer).Error)
