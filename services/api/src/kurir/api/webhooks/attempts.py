@@ -23,7 +23,8 @@ MOST_IN_A_STORY: Final = 10_000
 
 class AttemptView(Struct, frozen=True, kw_only=True, rename="camel"):
     """One request. `httpStatus` is absent where there was no answer; then `error` is a class such as `timeout`, `dns`
-    or `guard`. `nextAt` is when it is tried again, `response` the beginning of the answer's body."""
+    or `guard`. `nextAt` is when it is tried again, `response` the beginning of the answer's body. `attempt` is 0 where
+    none was made, because too much waited for the webhook (`backlog_full`)."""
 
     id: str
     at: datetime
