@@ -10,7 +10,7 @@ import pytest
 
 from kurir.contracts import commands, streams
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import STATUS, Contact, LinkPreview, Location, Poll, Reaction, Style, Text
+from kurir.contracts.content import STATUS, Contact, LinkPreview, List, Location, Poll, Reaction, Style, Text
 from kurir.contracts.events import MessageQueued, MessageStatusChanged
 from kurir.contracts.records import Session
 from kurir.runtime import keyvalue
@@ -19,6 +19,11 @@ from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 
 PLACE = {"latitude": -6.2, "longitude": 106.8, "name": "Monas"}
+MENU: dict[str, Any] = {
+    "text": "What shall it be?",
+    "button": "Menu",
+    "sections": [{"title": "Warm", "rows": [{"id": "soto", "title": "Soto"}, {"id": "sate", "title": "Sate"}]}],
+}
 
 
 @pytest.fixture
@@ -66,6 +71,7 @@ async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant
         "send-location": PLACE,
         "send-contact": {"contacts": [{"name": "Ann", "phones": ["6281234567"]}]},
         "send-poll": {"question": "Lunch?", "options": ["yes", "no"], "selectable": 0},
+        "send-list": MENU,
         "send-reaction": {"messageId": "3EB0", "emoji": "👍", "participant": "6281234567@s.whatsapp.net"},
     }
     for mount in ("", "/api"):
@@ -73,7 +79,7 @@ async def test_every_kind_is_accepted_at_the_root_and_under_api(api: Api, tenant
             answer = await tenant.post(f"{mount}/messages/{path}", json={**common, **body})
             assert answer.status_code == 200, (path, answer.text)
     contents = [command.content for command in await api.commands() if isinstance(command, SendMessage)]
-    assert [type(content) for content in contents] == [Location, Contact, Poll, Reaction] * 2
+    assert [type(content) for content in contents] == [Location, Contact, Poll, List, Reaction] * 2
 
 
 async def test_a_status_update_goes_to_nobody_but_its_audience(api: Api, tenant: Client) -> None:
@@ -90,6 +96,20 @@ async def test_a_status_update_goes_to_nobody_but_its_audience(api: Api, tenant:
     paper = {"deviceId": device, "to": STATUS, "kind": "document", "url": "https://example.com/a.pdf"}
     answer = await tenant.post("/messages/send-media", json=paper)
     assert (answer.status_code, answer.json()["field"]) == (400, "to")
+
+
+async def test_rows_of_a_list_are_told_apart_by_their_ids(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    row = {"id": "soto", "title": "Soto"}
+    for sections, field in (
+        ([{"rows": [row]}, {"rows": [row]}], "sections"),
+        ([{"rows": [{**row, "price": 3}]}], "sections[0].rows[0].price"),
+        ([{"rows": []}], "sections[0].rows"),
+    ):
+        body = {**MENU, "deviceId": device, "to": "6281234567890", "sections": sections}
+        answer = await tenant.post("/messages/send-list", json=body)
+        assert (answer.status_code, answer.json()["field"]) == (400, field), answer.text
+    assert await api.commands() == []
 
 
 async def test_quote_and_mentions_travel_as_whatsapp_names_them(api: Api, tenant: Client) -> None:

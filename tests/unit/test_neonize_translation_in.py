@@ -232,6 +232,7 @@ def test_an_edit_of_media_brings_the_new_caption() -> None:
         (e2e.Message(conversation=""), "conversation"),
         (e2e.Message(locationMessage=e2e.LocationMessage(degreesLatitude=200)), "locationMessage"),
         (e2e.Message(pollCreationMessage=e2e.PollCreationMessage(name="no options")), "pollCreationMessage"),
+        (e2e.Message(listMessage=e2e.ListMessage(buttonText="no sections")), "listMessage"),
     ],
 )
 def test_what_does_not_fit_the_contracts_is_named_and_not_lost(message: Any, whatsapp_type: str) -> None:

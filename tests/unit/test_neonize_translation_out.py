@@ -11,6 +11,7 @@ from kurir.contracts.content import (
     Edit,
     Image,
     LinkPreview,
+    ListReply,
     Location,
     Media,
     MessageKey,
@@ -139,6 +140,9 @@ def test_what_has_no_struct_cannot_be_sent() -> None:
     with pytest.raises(SendFailed) as failed:
         to_whatsapp.message(Unsupported(whatsapp_type="orderMessage"))
     assert failed.value.reason == "kind_not_supported"
+    with pytest.raises(SendFailed) as failed:
+        to_whatsapp.message(ListReply(row_id="soto"))
+    assert (failed.value.reason, failed.value.detail) == ("kind_not_supported", "list_reply")
 
 
 def test_a_jid_has_every_field_that_the_library_reads() -> None:

@@ -43,11 +43,12 @@ def test_the_last_digits_of_a_number_choose_the_scenario(jid: str, name: str) ->
     assert scenario_of(jid).name == name
 
 
-def test_only_people_and_groups_are_recipients() -> None:
+def test_only_people_groups_and_status_updates_are_recipients() -> None:
     assert is_recipient("62812@s.whatsapp.net")
     assert is_recipient("62812-1600000@g.us")
     assert not is_recipient("62812")
-    assert not is_recipient("status@broadcast")
+    assert is_recipient("status@broadcast")
+    assert not is_recipient("62812@broadcast")
     assert not is_recipient("x62812@s.whatsapp.net")
 
 

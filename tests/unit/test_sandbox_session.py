@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kurir.contracts.content import Document, Text
+from kurir.contracts.content import STATUS, Document, List, ListReply, ListRow, ListSection, Text
 from kurir.session_node.engines.engine import (
     NotConnected,
     NotPairing,
@@ -189,6 +189,29 @@ async def test_media_with_an_echo_caption_comes_back_with_its_bytes(engine: Sand
     assert answer.attachment is not None
     assert (answer.attachment.size, answer.attachment.file_name) == (2500, "bill.pdf")
     assert b"".join([chunk async for chunk in answer.attachment.chunks()]) == b"x" * 2500
+
+
+async def test_of_a_list_the_first_row_is_chosen(engine: SandboxEngine, watched: Watched) -> None:
+    session = await connected(engine, watched)
+    rows = tuple(ListRow(id=name.lower(), title=name) for name in ("Soto", "Sate"))
+    menu = List(button="Menu", sections=(ListSection(rows=rows),))
+    sent = await session.send(SendOrder(message_id="m1", to="628125550114@s.whatsapp.net", content=menu))
+    await until("an answer", lambda: len(watched.received()) == 1)
+    answer = watched.received()[0]
+    assert answer.content == ListReply(row_id="soto", title="Soto")
+    assert answer.quote is not None
+    assert answer.quote.key.whatsapp_id == sent.whatsapp_id
+
+
+async def test_a_status_is_seen_by_its_audience(engine: SandboxEngine, watched: Watched) -> None:
+    session = await connected(engine, watched)
+    viewer = "6281234567@s.whatsapp.net"
+    status = SendOrder(message_id="m1", to=STATUS, content=Text(text="echo hi"), audience=(viewer,))
+    sent = await session.send(status)
+    await watched.until_receipts(sent.whatsapp_id, "delivered", "read")
+    receipts = [seen for seen in watched.seen if isinstance(seen, ReceiptSeen)]
+    assert {(seen.chat.jid, seen.sender.jid) for seen in receipts} == {(STATUS, viewer)}
+    assert watched.received() == []
 
 
 async def test_media_of_another_size_than_said_is_refused(engine: SandboxEngine, watched: Watched) -> None:

@@ -17,6 +17,9 @@ from kurir.contracts.content import (
     Document,
     Edit,
     Image,
+    List,
+    ListRow,
+    ListSection,
     Location,
     MessageKey,
     Poll,
@@ -50,6 +53,16 @@ PIXEL = bytes.fromhex(
 )
 KEPT = Kept(PIXEL, "image/png", "pixel.png")
 OF_OURS = MessageKey(chat="6281234567@s.whatsapp.net", whatsapp_id="3EB0", from_me=True)
+MENU = List(
+    title="Lunch",
+    text="What shall it be?",
+    button="Menu",
+    footer="until 2 pm",
+    sections=(
+        ListSection(title="Warm", rows=(ListRow(id="soto", title="Soto", description="with rice"),)),
+        ListSection(title="Cold", rows=(ListRow(id="gado", title="Gado-gado"),)),
+    ),
+)
 ONE_OF_EACH: tuple[Content, ...] = (
     Text(text="hi"),
     Image(media=KEPT.media, caption="a pixel"),
@@ -61,6 +74,7 @@ ONE_OF_EACH: tuple[Content, ...] = (
     Location(latitude=-6.2, longitude=106.8),
     Contact(contacts=(ContactCard(name="Ani", phones=("628123",)),)),
     Poll(question="Lunch?", options=("yes", "no")),
+    MENU,
     Reaction(target=OF_OURS, emoji="\N{THUMBS UP SIGN}"),
     Edit(target=OF_OURS, text="better"),
     Revoke(target=OF_OURS),

@@ -14,6 +14,10 @@ from kurir.contracts.content import (
     Document,
     Edit,
     Image,
+    List,
+    ListReply,
+    ListRow,
+    ListSection,
     Location,
     MessageKey,
     Poll,
@@ -33,6 +37,15 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PICTURE = Kept(a_picture(), "image/png", "slope.png")
 TONE = Kept(a_tone(), "audio/wav")
+MENU = List(
+    title="Lunch",
+    text="What shall it be?",
+    button="Menu",
+    sections=(
+        ListSection(title="Warm", rows=(ListRow(id="soto", title="Soto", description="with rice"),)),
+        ListSection(title="Cold", rows=(ListRow(id="gado", title="Gado-gado"),)),
+    ),
+)
 
 
 @pytest.mark.parametrize(
@@ -43,8 +56,9 @@ TONE = Kept(a_tone(), "audio/wav")
         Contact(contacts=(ContactCard(name="Ani", phones=("628123",), email="ani@example.org"),)),
         Contact(contacts=(ContactCard(name="Ani", phones=("628123",)), ContactCard(name="Cici", phones=("628124",)))),
         Poll(question="Lunch?", options=("yes", "no", "maybe"), selectable=2),
+        MENU,
     ],
-    ids=["text", "location", "contact", "contacts", "poll"],
+    ids=["text", "location", "contact", "contacts", "poll", "list"],
 )
 async def test_a_kind_without_media_arrives_as_it_was_sent(ayu: Person, budi: Person, content: Content) -> None:
     sent = await ayu.send(budi.jid, content)
@@ -184,6 +198,23 @@ async def test_a_quoted_message_of_our_own_has_ourselves_as_its_author(
     quoted = (await budi.until_message(reminder.whatsapp_id)).quote
     assert quoted is not None
     assert (quoted.key.participant, quoted.key.from_me) == (ayu.lid, False)
+
+
+async def test_what_a_phone_chooses_from_a_list_is_received(whatsapp: EmulatorClient, ayu: Person) -> None:
+    sent = await ayu.send(VERA_JID, MENU)
+    listed = (await whatsapp.until_read(VERA, sent.whatsapp_id))["listMessage"]
+    assert (listed["listType"], listed["sections"][1]["rows"][0]["rowID"]) == ("SINGLE_SELECT", "gado")
+    chosen = {
+        "title": "Soto",
+        "description": "with rice",
+        "listType": "SINGLE_SELECT",
+        "singleSelectReply": {"selectedRowID": "soto"},
+        "contextInfo": {"stanzaID": sent.whatsapp_id, "participant": ayu.lid},
+    }
+    reply = await ayu.until_message(await whatsapp.say(VERA, ayu.phone, message={"listResponseMessage": chosen}))
+    assert reply.content == ListReply(row_id="soto", title="Soto", description="with rice")
+    assert reply.quote is not None
+    assert (reply.quote.key.whatsapp_id, reply.quote.key.from_me) == (sent.whatsapp_id, True)
 
 
 async def test_a_reaction_an_edit_and_a_revocation_name_their_message(ayu: Person, budi: Person) -> None:

@@ -11,6 +11,7 @@ from kurir.contracts.content import (
     Contact,
     Document,
     Image,
+    List,
     Location,
     MessageKey,
     Poll,
@@ -239,6 +240,42 @@ async def test_every_other_kind_is_sent_in_both_versions(evolution: Evolution) -
     )
 
 
+SEND_LIST = "POST /message/sendList/{instance}"
+
+
+@pytest.mark.shows(NAME, SEND_LIST, "number", "options.delay", "listMessage.title", "listMessage.description")
+@pytest.mark.shows(NAME, SEND_LIST, "listMessage.buttonText", "listMessage.footerText", "listMessage.sections")
+@pytest.mark.shows(NAME, SEND_LIST, "v2 body", "answer.message.listMessage", "error 400")
+async def test_a_list_is_sent_and_answered_as_it_was_given(evolution: Evolution) -> None:
+    await evolution.connected()
+    rows = [{"title": "Soto", "description": "with rice", "rowId": "soto"}, {"title": "Sate", "rowId": "sate"}]
+    menu: dict[str, Any] = {
+        "title": "Lunch",
+        "description": "What shall it be?",
+        "buttonText": "Menu",
+        "footerText": "until 2 pm",
+    }
+    menu["sections"] = [{"title": "Warm", "rows": rows}]
+    v1 = await sent(evolution, "sendList", {"number": NUMBER, "options": {"delay": 0}, "listMessage": menu})
+    v2 = await sent(evolution, "sendList", {"number": NUMBER, **menu})
+    assert v1["message"] == v2["message"] == {"listMessage": {**menu, "listType": "SINGLE_SELECT"}}
+    assert v2["messageType"] == "listMessage"
+    first, second = await evolution.sent()
+    assert first.content == second.content
+    assert isinstance(first.content, List)
+    assert [row.id for row in first.content.sections[0].rows] == ["soto", "sate"]
+    twice = [{"title": "Warm", "rows": [rows[0], rows[0]]}]
+    for change, found in (
+        ({"sections": None}, 'instance requires property "sections"'),
+        ({"footerText": None}, 'instance requires property "footerText"'),
+        ({"sections": [{"title": "Warm", "rows": []}]}, "sections[0].rows does not meet minimum length of 1"),
+        ({"sections": [{"title": "Warm", "rows": [{"title": "x"}]}]}, 'sections[0].rows[0] requires property "rowId"'),
+        ({"sections": twice}, "sections contains duplicate item"),
+    ):
+        refused = await evolution.post(f"/message/sendList/{INSTANCE}", {"number": NUMBER, **menu, **change})
+        assert (refused.status_code, messages_of(refused)) == (400, [[found]])
+
+
 @pytest.mark.shows(NAME, "POST /message/sendPtv/{instance}", "v2 video", "multipart file", "answer.message.ptvMessage")
 @pytest.mark.shows(NAME, SEND_MEDIA, "v2 mediatype ptv")
 async def test_a_video_is_sent_as_a_round_note(evolution: Evolution) -> None:
@@ -266,17 +303,16 @@ async def test_a_video_is_sent_as_a_round_note(evolution: Evolution) -> None:
 
 @pytest.mark.shows(NAME, "POST /message/sendButtons/{instance}", "error 400")
 @pytest.mark.shows(NAME, "POST /message/sendTemplate/{instance}", "error 400")
-@pytest.mark.shows(NAME, "POST /message/sendList/{instance}", "error 501")
+@pytest.mark.shows(NAME, "POST /message/sendCarousel/{instance}", "error 501")
 async def test_what_cannot_be_sent_is_refused_and_named(evolution: Evolution) -> None:
     await evolution.created()
     buttons = await evolution.post(f"/message/sendButtons/{INSTANCE}", {"number": NUMBER})
     assert (buttons.status_code, messages_of(buttons)) == (400, ["Method not available on WhatsApp Baileys"])
     template = await evolution.post(f"/message/sendTemplate/{INSTANCE}", {"number": NUMBER})
     assert template.status_code == 400
-    for last, what in (("sendList", "list messages"), ("sendCarousel", "carousel messages")):
-        refused = await evolution.post(f"/message/{last}/{INSTANCE}", {"number": NUMBER})
-        assert (refused.status_code, refused.json()["error"]) == (501, "Not Implemented")
-        assert what in messages_of(refused)[0]
+    refused = await evolution.post(f"/message/sendCarousel/{INSTANCE}", {"number": NUMBER})
+    assert (refused.status_code, refused.json()["error"]) == (501, "Not Implemented")
+    assert "carousel messages" in messages_of(refused)[0]
 
 
 @pytest.mark.shows(NAME, SEND_TEXT, "error 400", "error 503", "error 400 number not on WhatsApp")

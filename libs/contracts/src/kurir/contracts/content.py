@@ -22,6 +22,8 @@ Kind = Literal[
     "location",
     "contact",
     "poll",
+    "list",
+    "list_reply",
     "reaction",
     "edit",
     "revoke",
@@ -135,6 +137,39 @@ class Poll(Struct, frozen=True, kw_only=True, tag_field="kind", tag="poll"):
     selectable: Annotated[int, Meta(ge=0, le=12)] = 1
 
 
+class ListRow(Struct, frozen=True, kw_only=True):
+    """One of the things to choose from; who chooses it answers with its `id`."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=200)]
+    title: Annotated[str, Meta(min_length=1, max_length=255)]
+    description: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class ListSection(Struct, frozen=True, kw_only=True):
+    """Rows under a title, which may be empty."""
+
+    title: Annotated[str, Meta(max_length=255)] = ""
+    rows: Annotated[tuple[ListRow, ...], Meta(min_length=1, max_length=100)]
+
+
+class List(Struct, frozen=True, kw_only=True, tag_field="kind", tag="list"):
+    """Things to choose one from, behind a button; `text` stands above it."""
+
+    button: Annotated[str, Meta(min_length=1, max_length=255)]
+    sections: Annotated[tuple[ListSection, ...], Meta(min_length=1, max_length=20)]
+    title: Annotated[str, Meta(max_length=1024)] | None = None
+    text: Annotated[str, Meta(max_length=4096)] | None = None
+    footer: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class ListReply(Struct, frozen=True, kw_only=True, tag_field="kind", tag="list_reply"):
+    """What somebody chose from a list; the message quotes the list."""
+
+    row_id: Annotated[str, Meta(max_length=200)]
+    title: Annotated[str, Meta(max_length=1024)] = ""
+    description: Annotated[str, Meta(max_length=4096)] | None = None
+
+
 class MessageKey(Struct, frozen=True, kw_only=True):
     """How WhatsApp names a message: its id is unique only together with chat and sender."""
 
@@ -180,6 +215,8 @@ Content = (
     | Location
     | Contact
     | Poll
+    | List
+    | ListReply
     | Reaction
     | Edit
     | Revoke

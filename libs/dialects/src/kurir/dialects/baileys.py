@@ -15,6 +15,8 @@ from kurir.contracts.content import (
     Edit,
     Image,
     LinkPreview,
+    List,
+    ListReply,
     Location,
     Media,
     MessageKey,
@@ -35,6 +37,9 @@ _REVOKE = 0
 _MESSAGE_EDIT = 14
 """Types of WhatsApp's ProtocolMessage, as its protobuf numbers them."""
 
+
+_SINGLE_SELECT = "SINGLE_SELECT"
+"""The protobuf's ListMessage.ListType that is not a list of products."""
 
 FONTS = {
     0: "SYSTEM",
@@ -103,6 +108,16 @@ def message(
                 "selectableOptionsCount": content.selectable,
             }
             return _wrapped("pollCreationMessage", poll, context)
+        case List():
+            return _wrapped("listMessage", _list(content), context)
+        case ListReply():
+            chosen = {
+                "title": content.title,
+                "listType": _SINGLE_SELECT,
+                "singleSelectReply": {"selectedRowId": content.row_id},
+                "description": content.description,
+            }
+            return _wrapped("listResponseMessage", chosen, context)
         case Reaction():
             return _wrapped("reactionMessage", {"key": key_of(content.target), "text": content.emoji}, None)
         case Edit():
@@ -113,6 +128,24 @@ def message(
             return _wrapped("protocolMessage", {"key": key_of(content.target), "type": _REVOKE}, None)
         case Unsupported(whatsapp_type=whatsapp_type):
             return whatsapp_type, {}
+
+
+def _list(content: List) -> dict[str, Any]:
+    sections = [
+        {
+            "title": section.title,
+            "rows": [{"title": row.title, "description": row.description, "rowId": row.id} for row in section.rows],
+        }
+        for section in content.sections
+    ]
+    return {
+        "title": content.title,
+        "description": content.text,
+        "buttonText": content.button,
+        "listType": _SINGLE_SELECT,
+        "sections": sections,
+        "footerText": content.footer,
+    }
 
 
 def _previewed(preview: LinkPreview | None) -> dict[str, Any]:

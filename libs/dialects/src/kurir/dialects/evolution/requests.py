@@ -64,7 +64,7 @@ def send_text(values: Mapping[str, Any]) -> Send:
     body.require("text")
     text = body.text("text", min_length=1, max_length=MAX_TEXT)
     preview = _options(fields).flag("linkPreview", True)
-    return _send(fields, version, content=Text(text=text, link_preview=preview))
+    return send_around(fields, version, content=Text(text=text, link_preview=preview))
 
 
 def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
@@ -81,7 +81,7 @@ def send_media(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
         if not _is_url(media):
             raise Refused(errors.NO_FILE_NAME)
         name = unquote(urlsplit(media).path.rpartition("/")[2])[-255:] or None
-    return _send(
+    return send_around(
         fields,
         version,
         file=named_file(
@@ -122,7 +122,7 @@ def send_location(values: Mapping[str, Any]) -> Send:
         name=body.optional("name", max_length=255),
         address=body.optional("address", max_length=1024),
     )
-    return _send(fields, version, content=content)
+    return send_around(fields, version, content=content)
 
 
 def send_contact(values: Mapping[str, Any]) -> Send:
@@ -132,7 +132,7 @@ def send_contact(values: Mapping[str, Any]) -> Send:
     name = "contactMessage" if version == "v1" else "contact"
     fields.require(name)
     cards = tuple(_card(one) for one in fields.parts(name, least=1, most=20))
-    return _send(fields, version, content=Contact(contacts=cards or (ContactCard(name="-"),)))
+    return send_around(fields, version, content=Contact(contacts=cards or (ContactCard(name="-"),)))
 
 
 def send_reaction(values: Mapping[str, Any]) -> Send:
@@ -142,7 +142,7 @@ def send_reaction(values: Mapping[str, Any]) -> Send:
     body.require("key", "reaction")
     emoji = body.text("reaction", max_length=32)
     target = message_key(body.part("key"))
-    return _send(fields, version, to=target.chat, content=Reaction(target=target, emoji=emoji))
+    return send_around(fields, version, to=target.chat, content=Reaction(target=target, emoji=emoji))
 
 
 def send_poll(values: Mapping[str, Any]) -> Send:
@@ -157,7 +157,7 @@ def send_poll(values: Mapping[str, Any]) -> Send:
     selectable = body.whole("selectableCount", most=10)
     if options and selectable > len(options):
         body.find("selectableCount", f"must be less than or equal to {len(options)}")
-    return _send(fields, version, content=Poll(question=question, options=options, selectable=selectable))
+    return send_around(fields, version, content=Poll(question=question, options=options, selectable=selectable))
 
 
 def message_key(key: Fields) -> MessageKey:
@@ -180,7 +180,7 @@ def number_of(fields: Fields, name: str = "number") -> str:
     return number
 
 
-def _send(
+def send_around(
     fields: Fields, version: Version, *, content: Content | None = None, file: File | None = None, to: str | None = None
 ) -> Send:
     """The request around a content or a file. Raises Invalid for anything that was found wrong in it."""
@@ -250,7 +250,7 @@ def _send_file(
     where = next((one for one in within if body.has(one)), within[0 if version == "v1" else -1])
     if not has_file:
         body.require(where)
-    return _send(
+    return send_around(
         fields, version, file=named_file(fields, kind, body.raw(where), has_file=has_file, voice=voice, note=note)
     )
 

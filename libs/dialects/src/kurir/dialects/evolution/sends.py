@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from kurir.dialects.evolution import errors, requests, status_requests
+from kurir.dialects.evolution import errors, list_requests, requests, status_requests
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.requests import Send
 
@@ -13,6 +13,7 @@ SENDS: Final[dict[str, Callable[[Mapping[str, Any]], Send]]] = {
     "sendContact": requests.send_contact,
     "sendReaction": requests.send_reaction,
     "sendPoll": requests.send_poll,
+    "sendList": list_requests.send_list,
 }
 """Sends without a file."""
 
@@ -28,6 +29,5 @@ FILE_SENDS: Final = {
 NOT_SENT: Final[dict[str, Refused]] = {
     "sendButtons": Refused(errors.NO_BUTTONS),
     "sendTemplate": Refused(errors.NO_TEMPLATES),
-    "sendList": errors.lacking("list messages"),
     "sendCarousel": errors.lacking("carousel messages"),
 }

@@ -18,6 +18,9 @@ from kurir.contracts.content import (
     Document,
     Image,
     LinkPreview,
+    List,
+    ListRow,
+    ListSection,
     Location,
     Media,
     MessageKey,
@@ -134,6 +137,32 @@ class SendPoll(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_un
     selectable: Annotated[int, Meta(ge=0, le=12)] = 1
 
 
+class ListRowIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One thing to choose."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=200)]
+    title: Annotated[str, Meta(min_length=1, max_length=255)]
+    description: Annotated[str, Meta(max_length=1024)] | None = None
+
+
+class ListSectionIn(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    rows: Annotated[tuple[ListRowIn, ...], Meta(min_length=1, max_length=100)]
+    title: Annotated[str, Meta(max_length=255)] = ""
+
+
+class SendList(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Things to choose one from, behind `button`. Who chooses answers with the row's `id`, which is unlike all others.
+
+    WhatsApp decides which apps show a list; a poll is shown by all.
+    """
+
+    button: Annotated[str, Meta(min_length=1, max_length=255)]
+    sections: Annotated[tuple[ListSectionIn, ...], Meta(min_length=1, max_length=20)]
+    title: Annotated[str, Meta(max_length=1024)] | None = None
+    text: Annotated[str, Meta(max_length=4096)] | None = None
+    footer: Annotated[str, Meta(max_length=1024)] | None = None
+
+
 class SendReaction(SendRequest, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """An emoji on the message `messageId` (WhatsApp's, `3EB0…`) in the chat `to`; an empty one takes it back."""
 
@@ -186,6 +215,17 @@ def content_of(request: SendRequest, to: str, country: str) -> Content:
             if request.selectable > len(request.options):
                 raise Problem("VALIDATION_ERROR", "There are fewer options than that.", field="selectable")
             return Poll(question=request.question, options=request.options, selectable=request.selectable)
+        case SendList():
+            ids = [row.id for section in request.sections for row in section.rows]
+            if len(set(ids)) < len(ids):
+                raise Problem("VALIDATION_ERROR", "Two rows have the same id.", field="sections")
+            return List(
+                title=request.title,
+                text=request.text,
+                button=request.button,
+                footer=request.footer,
+                sections=tuple(_section(one) for one in request.sections),
+            )
         case SendReaction():
             participant = request.participant and person_in(request.participant, country, "participant")
             target = MessageKey(
@@ -267,6 +307,11 @@ def _style(request: SendText) -> Style | None:
     if request.background is None and request.font is None:
         return None
     return Style(background=request.background or "#000000", font=request.font or 0)
+
+
+def _section(section: ListSectionIn) -> ListSection:
+    rows = (ListRow(id=row.id, title=row.title, description=row.description) for row in section.rows)
+    return ListSection(title=section.title, rows=tuple(rows))
 
 
 def _card(contact: ContactIn) -> ContactCard:

@@ -21,6 +21,7 @@ from kurir.api.media.service import MediaStore, StoredFile
 from kurir.api.messages.requests import (
     MediaKind,
     SendContact,
+    SendList,
     SendLocation,
     SendMedia,
     SendPoll,
@@ -39,6 +40,7 @@ SENDS: dict[str, tuple[type[SendRequest], str]] = {
     "/messages/send-location": (SendLocation, "Send a place."),
     "/messages/send-contact": (SendContact, "Send one or more contact cards."),
     "/messages/send-poll": (SendPoll, "Send a poll."),
+    "/messages/send-list": (SendList, "Send a list to choose from."),
     "/messages/send-reaction": (SendReaction, "React to a message, or take a reaction back."),
 }
 

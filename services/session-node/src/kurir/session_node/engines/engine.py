@@ -27,6 +27,7 @@ Capability = Literal[
     "send.location",
     "send.contact",
     "send.poll",
+    "send.list",
     "send.reaction",
     "send.edit",
     "send.revoke",

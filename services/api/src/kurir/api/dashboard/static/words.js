@@ -37,6 +37,8 @@ export function preview({ kind, content }) {
     location: () => content.name ?? `${content.latitude}, ${content.longitude}`,
     contact: () => (content.contacts ?? []).map((card) => card.name).join(", "),
     poll: () => content.question,
+    list: () => content.title ?? content.text ?? content.button,
+    list_reply: () => content.title || content.rowId,
     reaction: () => content.emoji || "Reaction taken back",
     edit: () => content.text,
     revoke: () => "Message deleted",

@@ -46,6 +46,7 @@ class NeonizeEngine:
             "send.location",
             "send.contact",
             "send.poll",
+            "send.list",
             "send.reaction",
             "send.edit",
             "send.revoke",

@@ -26,6 +26,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import (
     ExtendedTextMessage,
     FutureProofMessage,
     ImageMessage,
+    ListMessage,
     LocationMessage,
     Message,
     MessageContextInfo,
@@ -46,6 +47,8 @@ from kurir.contracts.content import (
     Edit,
     Image,
     LinkPreview,
+    List,
+    ListReply,
     Location,
     Media,
     MessageKey,
@@ -58,6 +61,7 @@ from kurir.contracts.content import (
     Text,
     Unsupported,
     Video,
+    kind_of,
 )
 from kurir.contracts.people import Privacy
 from kurir.session_node.engines.engine import SendFailed
@@ -209,14 +213,38 @@ def message(
                     contextInfo=context,
                 ),
             )
+        case List():
+            return Message(listMessage=_list(content, context))
         case Reaction():
             return Message(reactionMessage=ReactionMessage(key=_key(content.target), text=content.emoji))
         case Edit():
             return _edit(content)
         case Revoke():
             return Message(protocolMessage=ProtocolMessage(type=ProtocolMessage.REVOKE, key=_key(content.target)))
-        case Unsupported():
-            raise SendFailed("kind_not_supported", content.whatsapp_type)
+        case ListReply() | Unsupported():
+            raise SendFailed("kind_not_supported", getattr(content, "whatsapp_type", kind_of(content)))
+
+
+def _list(content: List, context: Any) -> Any:
+    sections = [
+        ListMessage.Section(
+            title=section.title,
+            rows=[
+                ListMessage.Row(rowID=row.id, title=row.title, description=row.description or "")
+                for row in section.rows
+            ],
+        )
+        for section in content.sections
+    ]
+    return ListMessage(
+        title=content.title or "",
+        description=content.text or "",
+        buttonText=content.button,
+        footerText=content.footer or "",
+        listType=ListMessage.SINGLE_SELECT,
+        sections=sections,
+        contextInfo=context,
+    )
 
 
 def _shown(preview: LinkPreview | None, thumbnail: bytes | None) -> dict[str, Any]:

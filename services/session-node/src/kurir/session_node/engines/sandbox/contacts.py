@@ -11,7 +11,18 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec import Struct
 
-from kurir.contracts.content import STATUS, Address, Content, Media, MessageKey, Quote, Text, media_of
+from kurir.contracts.content import (
+    STATUS,
+    Address,
+    Content,
+    List,
+    ListReply,
+    Media,
+    MessageKey,
+    Quote,
+    Text,
+    media_of,
+)
 from kurir.session_node.engines.engine import Outgoing, ReceiptSeen, Received, SendOrder, Sent
 from kurir.session_node.engines.requests import KnownContact, NumberCheck, Picture
 from kurir.session_node.engines.sandbox import scenario as scenarios
@@ -80,8 +91,11 @@ class EchoedMedia:
 
 
 def _reply(order: SendOrder, sent: Sent, sender: Address, text: str, at: datetime) -> Received:
-    """What the contact answers: media comes back as media, everything else as text that quotes the order."""
+    """What the contact answers: media comes back as media, of a list the first row, else text. It quotes the order."""
     content: Content = Text(text=text)
+    if isinstance(order.content, List):
+        chosen = order.content.sections[0].rows[0]
+        content = ListReply(row_id=chosen.id, title=chosen.title, description=chosen.description)
     attachment = None
     if order.media is not None and media_of(order.content) is not None and hasattr(order.content, "caption"):
         attachment = EchoedMedia(order.media)

@@ -98,7 +98,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "14": Scenario(
         name="reply",
-        summary="Sent, delivered, read, and answered with what was written.",
+        summary="Sent, delivered, read, and answered with what was written; of a list the first row is chosen.",
         reply="You wrote: {text}",
     ),
     "15": Scenario(
@@ -123,7 +123,9 @@ SCENARIOS: dict[str, Scenario] = {
         happens="presence",
     ),
     "19": Scenario(
-        name="calls", summary="Sent, delivered and read; then the contact calls, and nobody answers.", happens="call"
+        name="calls",
+        summary="Sent, delivered and read; then the contact calls, and nobody answers. It calls again 30 s later at the earliest.",
+        happens="call",
     ),
     "20": Scenario(
         name="lost_file",

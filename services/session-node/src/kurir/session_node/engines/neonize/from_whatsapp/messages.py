@@ -20,6 +20,10 @@ from kurir.contracts.content import (
     Edit,
     Image,
     LinkPreview,
+    List,
+    ListReply,
+    ListRow,
+    ListSection,
     Location,
     Media,
     MessageKey,
@@ -160,6 +164,14 @@ def _known_content(name: str, part: Any, view_once: bool, speaker: _Speaker) -> 
             return Contact(contacts=tuple(_card(each) for each in part.contacts))
         case "reactionMessage":
             return Reaction(target=_key(part.key, speaker), emoji=part.text)
+        case "listMessage":
+            return _list(part)
+        case "listResponseMessage":
+            return ListReply(
+                row_id=part.singleSelectReply.selectedRowID,
+                title=part.title,
+                description=part.description or None,
+            )
         case poll if poll in _POLLS:
             return Poll(
                 question=part.name,
@@ -168,6 +180,25 @@ def _known_content(name: str, part: Any, view_once: bool, speaker: _Speaker) -> 
             )
         case _:
             return Unsupported(whatsapp_type=name)
+
+
+def _list(part: Any) -> List:
+    sections = (
+        ListSection(
+            title=section.title,
+            rows=tuple(
+                ListRow(id=row.rowID, title=row.title, description=row.description or None) for row in section.rows
+            ),
+        )
+        for section in part.sections
+    )
+    return List(
+        title=part.title or None,
+        text=part.description or None,
+        button=part.buttonText,
+        footer=part.footerText or None,
+        sections=tuple(sections),
+    )
 
 
 def _fetchable(message: Any) -> Any:
