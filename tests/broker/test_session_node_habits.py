@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from kurir.contracts.content import Address, MessageKey
+from kurir.contracts.content import Address, MessageKey, Text
+from kurir.contracts.events import MessageQueued
 from kurir.contracts.people import TypingState
 from kurir.contracts.records import DeviceSettings
 from kurir.runtime.broker import Bus
 from kurir.session_node.engines.engine import Report, SessionSpec, StateChanged
+from kurir.session_node.engines.observations import CallSeen
 from kurir.session_node.engines.requests import RequestFailed
 from tests.broker.test_session_node_session import CHAT, Puppet, PuppetSession, Stage, a_text, received
 from tests.support.conditions import until
@@ -27,6 +30,7 @@ class Reader(PuppetSession):
         super().__init__(spec, report)
         self.shown: list[bool] = []
         self.read: list[MessageKey] = []
+        self.rejected: list[tuple[str, str]] = []
         self.refuses = False
 
     async def show_online(self, online: bool) -> None:
@@ -40,6 +44,22 @@ class Reader(PuppetSession):
         if self.refuses:
             raise RequestFailed("server_unavailable", "no answer within 30 s")
         self.read += keys
+
+    async def reject_call(self, caller: str, call_id: str) -> None:
+        if self.refuses:
+            raise RequestFailed("server_unavailable", "no answer within 30 s")
+        self.rejected.append((caller, call_id))
+
+
+def a_call(call_id: str, *, age_s: float = 0.0) -> CallSeen:
+    caller = Address(jid="100628@lid", pn=CHAT.jid, lid="100628@lid")
+    at = datetime.now(UTC) - timedelta(seconds=age_s)
+    return CallSeen(call_id=call_id, chat=caller, sender=caller, state="offered", at=at)
+
+
+async def ordered(stage: Stage) -> list[MessageQueued]:
+    """What the device has ordered of itself."""
+    return [event for event in await stage.gateway.events() if isinstance(event, MessageQueued)]
 
 
 class Readers(Puppet):
@@ -118,3 +138,56 @@ async def test_a_device_appears_online_with_each_connection(stage: Stage) -> Non
     await until("it appears online", lambda: reader.shown == [True])
     stage.puppet.report(StateChanged(state="connected", jid="628@s.whatsapp.net", phone="628"))
     await until("it appears online again", lambda: reader.shown == [True, True])
+
+
+async def test_a_call_is_rejected_and_its_caller_written_to_once(stage: Stage) -> None:
+    reader = await played(stage, DeviceSettings(reject_call=True, msg_call=" Please write. "))
+    stage.puppet.report(a_call("c0", age_s=120))  # rang while the device was away
+    for _ in range(2):
+        stage.puppet.report(a_call("c1"))
+    stage.puppet.report(msgspec.structs.replace(a_call("c1"), state="ended"))
+    await until("it is rejected", lambda: bool(reader.rejected))
+
+    async def is_written() -> bool:
+        return bool(await ordered(stage))
+
+    await until("the caller is written to", is_written)
+    (message,) = await ordered(stage)
+    assert (message.to, message.content) == (CHAT.jid, Text(text="Please write."))
+    assert message.expires_at is not None
+    assert await stage.gateway.commands_left() == 1
+    assert reader.rejected == [("100628@lid", "c1")]
+
+
+async def test_who_only_writes_to_callers_lets_them_ring(stage: Stage) -> None:
+    reader = await played(stage, DeviceSettings(msg_call="Please write."))
+    stage.puppet.report(a_call("c1"))
+
+    async def is_written() -> bool:
+        return bool(await ordered(stage))
+
+    await until("the caller is written to", is_written)
+    assert reader.rejected == []
+
+
+async def test_a_caller_who_could_not_be_rejected_is_written_to_all_the_same(stage: Stage) -> None:
+    reader = await played(stage, DeviceSettings(reject_call=True, msg_call="Please write."))
+    reader.refuses = True
+    stage.puppet.report(a_call("c1"))
+
+    async def is_written() -> bool:
+        return bool(await ordered(stage))
+
+    await until("the caller is written to", is_written)
+
+
+async def test_calls_of_who_has_chosen_nothing_ring(stage: Stage) -> None:
+    reader = await played(stage, DeviceSettings())
+    stage.puppet.report(a_call("c1"))
+    stage.puppet.report(a_text("w1"))
+
+    async def is_told() -> bool:
+        return await received(stage.gateway) == ["w1"]
+
+    await until("what came after it is told", is_told)
+    assert (reader.rejected, await ordered(stage)) == ([], [])

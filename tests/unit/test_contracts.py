@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 from typing import Any, get_args
 
@@ -87,6 +88,14 @@ def test_a_forked_process_makes_ids_of_its_own() -> None:
     os.close(writing)
     assert len(theirs) == 36
     assert theirs[19:] != ids.uuid7()[19:], "the random part differs"
+
+
+def test_what_happened_once_has_one_id_of_its_time() -> None:
+    one = ids.uuid7_of(1_795_260_000_123, "about call", "c1")
+    assert one == ids.uuid7_of(1_795_260_000_123, "about call", "c1")
+    assert ids.created_at_ms(one) == 1_795_260_000_123
+    assert len({one, ids.uuid7_of(1_795_260_000_123, "about call", "c2"), ids.uuid7_of(1, "about call", "c1")}) == 3
+    assert uuid.UUID(one).variant == uuid.RFC_4122
 
 
 def test_short_ids_are_subject_tokens_and_differ() -> None:

@@ -15,6 +15,7 @@ from kurir.session_node.engines.observations import (
     PresenceSeen,
     Seen,
 )
+from kurir.session_node.engines.requests import RejectsCalls
 from tests.contract.engine.worlds import Happening, Watched, World
 from tests.support.conditions import until
 
@@ -52,6 +53,17 @@ async def test_a_call_rings_and_is_missed(world: World, engine: Engine, watched:
     assert (offered.state, missed.state, missed.reason) == ("offered", "missed", "timeout")
     assert offered.call_id == missed.call_id
     assert offered.sender.pn is not None
+
+
+async def test_a_call_that_rings_is_rejected(world: World, engine: Engine, watched: Watched) -> None:
+    session, _ = await world.paired(engine, watched)
+    assert "reject_calls" in engine.capabilities
+    assert isinstance(session, RejectsCalls)
+    await world.provoke(session, "ringing")
+    await until("it rings", lambda: bool(seen(watched, CallSeen)))
+    offered = seen(watched, CallSeen)[0]
+    await session.reject_call(offered.sender.jid, offered.call_id)
+    assert offered.call_id in await world.rejected_calls(session)
 
 
 async def test_a_message_whose_file_is_gone_is_there_and_its_file_fails(

@@ -23,7 +23,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.sandbox.client import Pace, SandboxEngine
+from kurir.session_node.engines.sandbox.client import Pace, SandboxEngine, SandboxSession
 from tests.support.conditions import until
 from tests.support.remote_engine.engine import RemoteEngine, RemoteSession
 from tests.support.whatsapp_emulator.client import EmulatorClient, EmulatorRefused
@@ -47,9 +47,9 @@ Behaviour = Literal[
 Misfortune = Literal["connection_lost", "unlinked", "banned"]
 """What WhatsApp does to a device."""
 
-Happening = Literal["typing", "call", "lost_file", "new_picture", "group_life", "removed"]
-"""What people do of themselves. A `call` nobody answers; `group_life` is another subject and a member that is added and
-promoted and leaves; `removed` is the device itself, from a group.
+Happening = Literal["typing", "call", "ringing", "lost_file", "new_picture", "group_life", "removed"]
+"""What people do of themselves. A `call` nobody answers, `ringing` goes on for a while; `group_life` is another subject
+and a member that is added and promoted and leaves; `removed` is the device itself, from a group.
 """
 
 
@@ -132,6 +132,10 @@ class World(ABC):
         """Let this happen around a connected session, soon."""
 
     @abstractmethod
+    async def rejected_calls(self, session: EngineSession) -> list[str]:
+        """The ids of calls that the session has rejected."""
+
+    @abstractmethod
     async def invitation_of_others(self) -> str:
         """The code of an invitation to a group that no device is in."""
 
@@ -169,6 +173,7 @@ class SandboxWorld(World):
     _HAPPENINGS: ClassVar[dict[Happening, str]] = {
         "typing": "628125550118@s.whatsapp.net",
         "call": "628125550119@s.whatsapp.net",
+        "ringing": "628125550119@s.whatsapp.net",
         "lost_file": "628125550120@s.whatsapp.net",
         "new_picture": "628125550121@s.whatsapp.net",
         "group_life": "120363025550122@g.us",
@@ -213,6 +218,10 @@ class SandboxWorld(World):
     async def provoke(self, session: EngineSession, happening: Happening) -> None:
         to = self._HAPPENINGS[happening]
         await session.send(SendOrder(message_id=f"m-{happening}", to=to, content=Text(text="hi")))
+
+    async def rejected_calls(self, session: EngineSession) -> list[str]:
+        assert isinstance(session, SandboxSession)
+        return list(session.rejected)
 
     async def invitation_of_others(self) -> str:
         return "AbCdEfGhIjKlMnOp"
@@ -328,6 +337,8 @@ class NeonizeWorld(World):
                 await whatsapp.type(friend, me, is_typing=False)
             case "call":
                 await whatsapp.end_call(await whatsapp.call(friend, me), reason="timeout")
+            case "ringing":
+                await whatsapp.call(friend, me)
             case "lost_file":
                 await whatsapp.set_faults(download_status=410)
                 await whatsapp.send_media(friend, me, "document", b"%PDF-1.7", "application/pdf")
@@ -343,6 +354,9 @@ class NeonizeWorld(World):
             case "removed":
                 group = await whatsapp.create_group("Choir", friend, [me])
                 await whatsapp.change_group(group, friend, remove=[me])
+
+    async def rejected_calls(self, session: EngineSession) -> list[str]:
+        return [entry["call"] for entry in await self._whatsapp.journal("call.reject")]
 
     async def invitation_of_others(self) -> str:
         friend = self._CONTACTS["friendly"][0]

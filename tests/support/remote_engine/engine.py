@@ -299,6 +299,9 @@ class RemoteSession:
     async def set_blocked(self, jid: str, blocked: bool) -> None:
         await self._call(None, "set_blocked", jid, blocked)
 
+    async def reject_call(self, caller: str, call_id: str) -> None:
+        await self._call(None, "reject_call", caller, call_id)
+
     async def groups(self) -> tuple[Group, ...]:
         groups: tuple[Group, ...] = await self._call(tuple[Group, ...], "groups")
         return groups

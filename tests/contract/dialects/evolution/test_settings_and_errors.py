@@ -4,9 +4,11 @@ import msgspec
 import pytest
 
 from kurir.api.legacy.evolution.routes import ROUTES
+from kurir.contracts.content import Text
 from kurir.contracts.records import DialectOptions, Endpoint
 from kurir.runtime import keyvalue
 from tests.contract.dialects.evolution.conftest import INSTANCE, NAME, Evolution, key_with, messages_of, stranger_of
+from tests.support.conditions import until
 
 SETTINGS = {
     "reject_call": True,
@@ -39,6 +41,25 @@ async def test_settings_are_kept_and_groups_are_kept_from_the_webhook(evolution:
     assert webhook["filter"]["groups"] is None
     wrong = await evolution.post(f"/settings/set/{INSTANCE}", {"reject_call": "perhaps"})
     assert messages_of(wrong) == [["reject_call is not of a type(s) boolean"]]
+
+
+@pytest.mark.shows(NAME, "POST /settings/set/{instance}", "reject_call", "msg_call")
+async def test_a_call_is_rejected_and_its_caller_is_sent_the_text(evolution: Evolution) -> None:
+    caller = "628125550119"  # calls whoever writes to it
+    device = await evolution.connected()
+    await evolution.post(f"/settings/set/{INSTANCE}", {"reject_call": True, "msg_call": "Please write."})
+    await evolution.post(f"/message/sendText/{INSTANCE}", {"number": caller, "text": "Halo"})
+
+    async def is_written_to() -> bool:
+        return len(await evolution.sent()) == 2
+
+    await until("the caller is written to", is_written_to)
+    message = (await evolution.sent())[1]
+    assert (message.device, message.to, message.content) == (
+        device,
+        f"{caller}@s.whatsapp.net",
+        Text(text="Please write."),
+    )
 
 
 @pytest.mark.shows(NAME, "POST /webhook/set/{instance}", "enabled", "url", "events", "webhook_by_events")

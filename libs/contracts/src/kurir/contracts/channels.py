@@ -63,7 +63,7 @@ CHANNELS = (
         subject="kurir.cmd.{partition}.{tenant}.{device}.{kind}",
         stream=streams.COMMANDS,
         message=commands.Command,
-        producers=("api", "scheduler"),
+        producers=("api", "scheduler", "session-node"),
         consumers=("session-node",),
         description="An order to one device; kind is send-high, send, send-bulk or control.",
     ),
@@ -119,7 +119,7 @@ CHANNELS = (
         "Deliveries to a webhook were given up after their last attempt.",
     ),
     _event_channel(events.EndpointDisabled, ("webhook-dispatcher",), "Nothing more is sent to a webhook, and why."),
-    _event_channel(events.MessageQueued, ("api",), "A message was accepted: its command is stored."),
+    _event_channel(events.MessageQueued, ("api", "session-node"), "A message was accepted: its command is stored."),
     _event_channel(events.MessageSending, ("session-node",), "The engine is about to be asked to send."),
     _event_channel(
         events.MessageStatusChanged,

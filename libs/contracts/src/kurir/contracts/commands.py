@@ -1,4 +1,5 @@
-"""Orders to one device. Published by api and scheduler, carried out by the shard that owns the device.
+"""Orders to one device. Published by api and scheduler, and by the owner for what a device writes by itself; carried
+out by the shard that owns the device.
 
 Every command names its tenant and device although the subject does too: a command that is moved to a lane, kept
 in DEAD or scheduled for later still says whose it is.

@@ -84,7 +84,8 @@ class MediaFailed(Event, frozen=True, kw_only=True, tag="messages.media.failed")
 
 
 class MessageQueued(Event, frozen=True, kw_only=True, tag="send.message.queued"):
-    """The api accepted a message: its command is stored. Spoken by the api. `metadata` is what its caller noted."""
+    """A message was accepted: its command is stored. Spoken by the api, and by the owner of a device that writes by
+    itself. `metadata` is what its caller noted."""
 
     message_id: str
     to: str

@@ -62,6 +62,14 @@ def _forget_entropy() -> None:
 os.register_at_fork(after_in_child=_forget_entropy)  # or parent and child would go on with the same
 
 
+def uuid7_of(at_ms: int, *parts: str) -> str:
+    """The UUIDv7 of what happened once at that time (Unix milliseconds), equal in every report of it; `parts` say what
+    it was."""
+    digest = int(_digest(*parts), 16)
+    value = (at_ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (digest >> 62 & 0xFFF) << 64 | 0b10 << 62
+    return str(uuid.UUID(int=value | digest & 0x3FFF_FFFF_FFFF_FFFF))
+
+
 def created_at_ms(identifier: str) -> int | None:
     """Unix milliseconds at which a UUIDv7 was made; None when `identifier` is not a UUIDv7."""
     try:

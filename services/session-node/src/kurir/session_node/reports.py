@@ -16,7 +16,7 @@ import structlog
 
 from kurir.contracts import events, subjects
 from kurir.contracts.content import STATUS
-from kurir.contracts.events import ConnectionUpdate, Event, MessageStatusChanged, MessageUpserted
+from kurir.contracts.events import CallUpdated, ConnectionUpdate, Event, MessageStatusChanged, MessageUpserted
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import PublishError, PublishRefused
 from kurir.session_node.engines.engine import CaughtUp, ReceiptSeen, Received
@@ -65,6 +65,7 @@ class Reports:
         when_stored: Callable[[], None],
         is_owner: Callable[[], bool],
         when_received: Callable[[MessageUpserted], None],
+        when_called: Callable[[CallUpdated], None],
     ) -> None:
         self._tenant = tenant
         self._device = device
@@ -76,6 +77,7 @@ class Reports:
         self._when_stored = when_stored
         self._is_owner = is_owner
         self._when_received = when_received
+        self._when_called = when_called
         self._waiting: deque[Report] = deque()
         self._pumping: asyncio.Task[None] | None = None
 
@@ -142,6 +144,8 @@ class Reports:
         for fact in facts:
             if isinstance(fact, MessageUpserted):
                 self._when_received(fact)
+            elif isinstance(fact, CallUpdated):
+                self._when_called(fact)
 
     async def _events_of(self, report: Report) -> list[Event]:
         if isinstance(report, _Look):

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 import structlog
@@ -34,6 +35,7 @@ from kurir.session_node.event_log import EventLog
 from kurir.session_node.habits import Habits
 from kurir.session_node.inbound import connection_event, session_after
 from kurir.session_node.overdue import Overdue
+from kurir.session_node.own_messages import order
 from kurir.session_node.pacing import Pace
 from kurir.session_node.receipts import SentMessages
 from kurir.session_node.reports import WAITING_LIMIT, Reports
@@ -89,7 +91,7 @@ class DeviceSession:
         self._commands_wait = False
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._connection = Connection(tenant, device_id, shared, self._report, self._is_silent)
-        self._habits = Habits(device_id, lambda: self.engine_session)
+        self._habits = Habits(device_id, lambda: self.engine_session, partial(order, shared.bus))
         self._reports = Reports(
             tenant,
             device_id,
@@ -101,6 +103,7 @@ class DeviceSession:
             self._all_stored,
             lease.valid,
             self._habits.received,
+            self._habits.called,
         )
         if device is not None:
             self._heed(device)

@@ -44,6 +44,7 @@ Capability = Literal[
     "profile.remove_picture",
     "privacy",
     "blocking",
+    "reject_calls",
 ]
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "NumberCheck",
     "Picture",
     "Privacy",
+    "RejectsCalls",
     "RemovesPictures",
     "RequestFailed",
     "ShowsPictures",
@@ -138,6 +139,15 @@ class BlocksPeople(Protocol):
     async def blocked(self) -> tuple[Address, ...]: ...
 
     async def set_blocked(self, jid: str, blocked: bool) -> None: ...
+
+
+@runtime_checkable
+class RejectsCalls(Protocol):
+    """Capability `reject_calls`."""
+
+    async def reject_call(self, caller: str, call_id: str) -> None:
+        """`caller` is the JID under which the call was reported."""
+        ...
 
 
 @runtime_checkable

@@ -1,4 +1,5 @@
-"""What one session changes of its own account: what it shows of itself, to whom, and who is blocked.
+"""What one session changes of its own account: what it shows of itself, to whom, who is blocked, and whose call is
+rejected.
 
 The library cannot take the account's picture away: what it sends for an empty picture is an empty picture.
 """
@@ -45,7 +46,7 @@ class Account:
         portrait = await portrait_of(self._forms, picture)
         answers.require_picture_set(await self._ask("SetProfilePhoto", portrait, len(portrait)))
 
-    # --- privacy ----------------------------------------------------------------------------------------------------
+    # --- privacy and calls --------------------------------------------------------------------------------------------
 
     async def privacy(self) -> Privacy:
         from kurir.session_node.engines.neonize.from_whatsapp import answers
@@ -59,6 +60,9 @@ class Account:
         for name, value in to_whatsapp.privacy_changes(privacy):
             answers.require_privacy_set(await self._ask("SetPrivacySetting", name, value))
         return await self.privacy()
+
+    async def reject_call(self, caller: str, call_id: str) -> None:
+        done(await self._ask("RejectCall", *jid_of(caller), call_id.encode()))
 
     async def blocked(self) -> tuple[Address, ...]:
         from kurir.session_node.engines.neonize.from_whatsapp import answers

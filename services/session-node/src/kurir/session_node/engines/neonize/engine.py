@@ -62,6 +62,7 @@ class NeonizeEngine:
             "profile",
             "privacy",
             "blocking",
+            "reject_calls",
         }
     )
 

@@ -105,7 +105,7 @@ class NeonizeSession:
         account = Account(asked.ask, self._people, self._number_of, shared.forms)
         self.about, self.set_name, self.set_about = account.about, account.set_name, account.set_about
         self.set_picture, self.privacy, self.set_privacy = account.set_picture, account.privacy, account.set_privacy
-        self.blocked, self.set_blocked = account.blocked, account.set_blocked
+        self.blocked, self.set_blocked, self.reject_call = account.blocked, account.set_blocked, account.reject_call
 
     def begin(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._live(), name=f"neonize {self._spec.device}")

@@ -8,7 +8,7 @@ import asyncio
 import random
 import re
 import sqlite3
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.observations import Seen
+from kurir.session_node.engines.observations import CallSeen, Seen
 from kurir.session_node.engines.sandbox import contacts, happenings
 from kurir.session_node.engines.sandbox import scenario as scenarios
 from kurir.session_node.engines.sandbox.account import Account
@@ -44,6 +44,8 @@ from kurir.session_node.engines.sandbox.store import Mail, Store
 from kurir.session_node.engines.sandbox.wheel import Wheel
 
 REMEMBERED_TRIES = 10_000
+REMEMBERED_CALLS = 100
+CALLS_AGAIN_AFTER = timedelta(seconds=30)
 _LINKING_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTVWXYZ"
 
 
@@ -135,6 +137,8 @@ class SandboxSession:
         self._held: list[Callable[[], None]] = []
         self._tries: OrderedDict[str, int] = OrderedDict()
         self._login = 0
+        self._rang: deque[tuple[str, datetime]] = deque(maxlen=REMEMBERED_CALLS)
+        self.rejected: deque[str] = deque(maxlen=REMEMBERED_CALLS)
 
         asked = Requests(self.key, engine.store, lambda: engine.pace, engine.now, self._require_me, self._hear_soon)
         self.show_online, self.show_typing = asked.show_online, asked.show_typing
@@ -390,14 +394,25 @@ class SandboxSession:
     def _foresee(self, happens: Happening, sent: Sent) -> None:
         """Report what happens after a message when its time has come, if this login lasts till then."""
         now, me = self._engine.now(), contacts.address(self._jid or "")
+        if happens == "call":
+            # Or who writes to everybody who calls would be called for ever.
+            if any(who == sent.chat.jid and now - at < CALLS_AGAIN_AFTER for who, at in self._rang):
+                return
+            self._rang.append((sent.chat.jid, now))
         for at, seen in happenings.after(happens, sent, me, self._engine.pace):
             self._engine.wheel.after((at - now).total_seconds(), self._see, seen, self._login)
 
     def _hear_soon(self, seen: Seen) -> None:
         self._engine.wheel.after(0, self._see, seen, self._login)
 
+    async def reject_call(self, caller: str, call_id: str) -> None:
+        """The phone of the caller rings no longer: the call is not reported as missed."""
+        self._require_me()
+        self.rejected.append(call_id)
+
     def _see(self, seen: Seen | Received, login: int) -> None:
-        if self.connected and login == self._login:
+        is_over = isinstance(seen, CallSeen) and seen.call_id in self.rejected
+        if self.connected and login == self._login and not is_over:
             self._report(seen)
 
     def _hear(self, mail: Mail, observation: ReceiptSeen | Received, login: int) -> None:
