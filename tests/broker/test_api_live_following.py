@@ -12,7 +12,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
 
-from kurir.api.live import following, telling, tickets
+from kurir.api.live import event_routes, following, telling, tickets
 from kurir.contracts import events, streams, subjects
 from kurir.dialects.dialect import Context
 from kurir.dialects.shapes import SHAPES
@@ -340,6 +340,30 @@ async def test_followers_are_told_where_to_resume_when_the_api_stops(nats_server
 
 
 @BOTH
+async def test_who_is_told_late_that_the_api_stops_is_told_all_the_same(
+    nats_server: NatsServer, follow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine with much to do: the server under the api is quicker to end than the followers' last words."""
+
+    async def tell_late(events: Any, write: telling.Write, *how: Any) -> telling.Reason:
+        async def write_late(body: bytes) -> None:
+            if following.CLOSING.encode() in body:
+                await asyncio.sleep(0.5)
+            await write(body)
+
+        return await telling.tell(events, write_late, *how)
+
+    monkeypatch.setattr(event_routes, "tell", tell_late)
+    async with running_api(nats_server.url) as api:
+        tenant = await api.tenant()
+        async with follow(api, tenant.key) as told:
+            await next_of(told, with_position=True)
+            stopping = asyncio.create_task(api.life._stop_parts())
+            assert (await next_of(told))["event"] == following.CLOSING
+        await stopping
+
+
+@BOTH
 async def test_following_ends_with_the_key(api: Api, follow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(following, "HEARTBEAT_S", 0.2)
     tenant = await api.tenant()
@@ -387,9 +411,10 @@ async def test_a_reader_that_does_not_keep_up_is_let_go_with_the_id_to_resume_fr
     await reader.readuntil(b"\r\n\r\n")
     async with by_sse(api, tenant.key) as quick:
         await next_of(quick, with_position=True)
+        reading = asyncio.create_task(_ids(quick, count))  # all the time: it is the other one that does not keep up
         for number in range(count):
             await say(api, tenant.id, text=f"{number} {text}")
-        ids = [(await next_of(quick))["id"] for _ in range(count)]
+        ids = await reading
     await until("only the slow one is left", lambda: _followers(api) == 1)
     await asyncio.sleep(2 * telling.STALL_S)  # it takes nothing for longer than it may
     rest = await asyncio.wait_for(reader.read(-1), WITHIN_S)
@@ -401,6 +426,10 @@ async def test_a_reader_that_does_not_keep_up_is_let_go_with_the_id_to_resume_fr
     assert ids[got - 1] == told, "what it has got ends with the id to resume from"
     async with by_sse(api, tenant.key, told) as resumed:
         assert (await next_of(resumed))["id"] == ids[got]
+
+
+async def _ids(told: AsyncIterator[Told], count: int) -> list[str]:
+    return [(await next_of(told))["id"] for _ in range(count)]
 
 
 def _followers(api: Api) -> int:

@@ -89,7 +89,8 @@ async def stream_events(
     live.admit(wanted.tenant)
 
     async def to(write: Write) -> Reason:
-        return await tell(live.follow(wanted, point), write, server_sent, lambda: tickets.is_welcome(caller))
+        with live.telling():
+            return await tell(live.follow(wanted, point), write, server_sent, lambda: tickets.is_welcome(caller))
 
     return _EventStream(to)
 
@@ -125,11 +126,12 @@ async def events_socket(
     async def talk() -> Reason:
         return await tell(live.follow(wanted, point), write, message, lambda: tickets.is_welcome(caller))
 
-    reason = await _while_there(talk(), socket.receive, "websocket.disconnect")
-    if reason is not None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(telling.LAST_WORDS_S):
-                await socket.close(code=CLOSE_CODES[reason], reason=reason)
+    with live.telling():
+        reason = await _while_there(talk(), socket.receive, "websocket.disconnect")
+        if reason is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(telling.LAST_WORDS_S):
+                    await socket.close(code=CLOSE_CODES[reason], reason=reason)
 
 
 class _EventStream(Response[str]):

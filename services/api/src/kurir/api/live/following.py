@@ -6,8 +6,9 @@ nobody, and costs one batch of memory. A point that is no longer kept is told as
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import tzinfo
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from kurir.runtime.tail import Tail, bounds
 
 BATCH = 64  # events read at once; each is 100 kB at most as it is told
 HEARTBEAT_S = 15.0  # proxies close what is silent for a minute
+TOLD_WITHIN_S = 2.0  # that it ends; who does not read must not hold up the end of the process
 MAX_FOLLOWERS = 50  # of one tenant at one replica: a dashboard per employee, and some that forgot to close theirs
 
 GAP = "stream.gap"
@@ -78,6 +80,7 @@ class LiveEvents:
         self._sessions = sessions
         self._followers: Counter[str] = Counter()
         self._tails: set[Tail] = set()
+        self._telling: set[asyncio.Task[object]] = set()
         self._is_stopped = False
 
     @property
@@ -85,10 +88,26 @@ class LiveEvents:
         return self._followers.total()
 
     async def stop(self) -> None:
-        """End all following, so that open streams do not hold up the end of the process."""
+        """End all following, so that open streams do not hold up the end of the process; return when it was told.
+
+        The server below ends its websockets without another word.
+        """
         self._is_stopped = True
         for tail in self._tails:
             tail.end()
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=TOLD_WITHIN_S)
+
+    @contextlib.contextmanager
+    def telling(self) -> Iterator[None]:
+        """Around all that the task at hand tells one follower, its last words included: `stop` waits for these."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._telling.add(task)
+        try:
+            yield
+        finally:
+            self._telling.discard(task)
 
     def admit(self, tenant: str) -> None:
         """Raise Problem LIMIT_REACHED when as many follow the tenant as may. Ask before the answer has begun."""
