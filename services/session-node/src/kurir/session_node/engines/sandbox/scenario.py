@@ -124,7 +124,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "19": Scenario(
         name="calls",
-        summary="Sent, delivered and read; then the contact calls, and nobody answers. It calls again 30 s later at the earliest.",
+        summary="Sent, delivered and read; then the contact calls, every 30 s at most, and nobody answers.",
         happens="call",
     ),
     "20": Scenario(
