@@ -4,7 +4,9 @@ Killing is SIGKILL: nothing is flushed. A power cut (lost page cache) is not sim
 """
 
 import asyncio
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,10 +23,26 @@ LOOK_AGAIN_S = 0.01
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port of the loopback address that nobody listens on, and that nobody is given meanwhile.
+
+    The kernel gives ports of its own range to every outgoing connection. A server that is away for a moment, or is yet
+    to be started, would find such a port taken.
+    """
+    while True:
+        port = random.SystemRandom().choice(_ports_of_nobody())
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@cache
+def _ports_of_nobody() -> Sequence[int]:
+    """Those that the kernel does not give away."""
+    lowest, highest = 32_768, 60_999  # Linux's own choice
+    with contextlib.suppress(OSError):
+        lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = range(10_000, 65_536)
+    return [port for port in ports if not lowest <= port <= highest] or ports
 
 
 class ServerProcess:

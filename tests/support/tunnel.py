@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+from tests.support.server_process import free_port
+
 CHUNK = 1 << 16
 
 
@@ -26,7 +28,7 @@ class Tunnel:
 
     async def start(self) -> int:
         """Let connections in, on the same port as before if there was one."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port or free_port())
         port: int = self._server.sockets[0].getsockname()[1]
         self._port = port
         return port

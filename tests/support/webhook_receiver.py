@@ -5,7 +5,7 @@
         ...
         first, second = await receiver.wait_for(count=2, where=lambda request: request.path == "/hook")
 
-Plain HTTP/1.1 with keep-alive and Content-Length bodies. Everything is on the test's own loop, no task per request.
+Plain HTTP/1.1 with keep-alive and Content-Length bodies. Everything is on the test's own loop.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
+
+from tests.support.server_process import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class Reply:
     redirect_to: str | None = None
     announce_length: bool = True  # False: the body ends with the connection
     delay_s: float = 0.0  # before the first byte
+    after: asyncio.Event | None = None  # when the test has set it
     drip_every_s: float | None = None  # the body one byte at a time
     drip_headers_every_s: float | None = None  # everything one byte at a time
     hang: bool = False  # never answers
@@ -116,8 +119,8 @@ class WebhookReceiver:
     async def start(self) -> None:
         """Listens; on the port of the last time when there was one."""
         loop = asyncio.get_running_loop()
+        self.port = self.port or free_port()
         self._server = await loop.create_server(lambda: _Connection(self), self.host, self.port, backlog=1024)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuses connections and drops the open ones."""
@@ -169,6 +172,7 @@ class _Connection(asyncio.Protocol):
         self._held = b""
         self._is_answering = False
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Future[Any] | None = None
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -180,8 +184,9 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._receiver._open.discard(self)
         self._receiver.cut_short += self._is_answering
-        if self._timer is not None:
-            self._timer.cancel()
+        for waiting in (self._timer, self._waiting):
+            if waiting is not None:
+                waiting.cancel()
 
     def drop(self) -> None:
         self._is_answering = False
@@ -210,7 +215,10 @@ class _Connection(asyncio.Protocol):
         self._is_answering = True
         if reply.hang:
             return
-        if reply.delay_s:
+        if reply.after is not None and not reply.after.is_set():
+            self._waiting = waiting = asyncio.ensure_future(reply.after.wait())
+            waiting.add_done_callback(lambda waited: None if waited.cancelled() else self._write_late(reply))
+        elif reply.delay_s:
             self._timer = self._loop.call_later(reply.delay_s, self._write_late, reply)
         else:
             self._write(reply)
