@@ -117,13 +117,13 @@ async def test_a_deleted_webhook_gets_nothing_more_and_the_audit_says_so(
 ) -> None:
     receiver.on("/hook", Reply(500))
     endpoint = await stage.endpoint(receiver.url("/hook"))
-    async with stage.dispatcher():
+    async with stage.dispatcher(retry_schedule="1,1,1,1,1"):
         await stage.say(a_message())
         await stage.attempts_until(1)
         await stage.endpoints.delete(f"t1.{endpoint.id}")
         await stage.nothing_waits()
-    attempts = await stage.attempts()
-    assert [attempt.outcome for attempt in attempts] in (["retry", "canceled"], ["retry", "retry", "canceled"])
+    *before, last = [attempt.outcome for attempt in await stage.attempts()]
+    assert (set(before), last) == ({"retry"}, "canceled")
 
 
 async def test_what_is_no_event_is_kept_in_dead_and_holds_up_nobody(stage: Stage, receiver: WebhookReceiver) -> None:

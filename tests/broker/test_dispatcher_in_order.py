@@ -59,7 +59,7 @@ async def test_events_come_in_order_through_failures_and_from_two_dispatchers(
     await an_orderly_endpoint(stage, receiver.url("/hook"))
     async with stage.dispatcher(retry_schedule="0.05,0.05,0.05"), stage.dispatcher(retry_schedule="0.05,0.05,0.05"):
         events = await said(stage, 60)
-        await until("all are taken", lambda: len(taking.taken) >= 60)
+        await until("all are taken", lambda: len(taking.taken) >= 60, within_s=30)
         attempts = await stage.attempts_until(63)
     assert taking.taken == events
     assert [one.attempt for one in attempts if one.outcome == "retry"] == [1, 2, 1]
@@ -75,7 +75,7 @@ async def test_an_event_that_keeps_failing_gives_way_after_the_head_timeout(
         return Reply(500 if request.header("webhook-id") in stuck else 204)
 
     receiver.on("/hook", answering=answer)
-    await an_orderly_endpoint(stage, receiver.url("/hook"), head_timeout_s=1, retry_delays_s=(0.2, 0.2, 600.0))
+    await an_orderly_endpoint(stage, receiver.url("/hook"), head_timeout_s=3, retry_delays_s=(0.2, 0.2, 600.0))
     async with stage.dispatcher():
         first = a_message()
         stuck.append(first.id)

@@ -1,5 +1,6 @@
 """What was delivered, or given up, is delivered again when somebody asks: under the same id, and called a replay."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -136,13 +137,10 @@ async def test_a_replay_takes_the_place_of_the_retry_that_was_scheduled(
     endpoint = await stage.endpoint(receiver.url("/hook"))
     receiver.on("/hook", Reply(500), Reply(204))
 
-    async def one_waits() -> bool:
-        return await stage.waiting() == 1
-
     async with stage.dispatcher(retry_schedule="3600"):
         event = await stage.say(a_message())
-        await stage.attempts_until(1)
-        await until("the retry alone waits", one_waits)
+        (first,) = await stage.attempts_until(1)
+        await stage.retry_waits(first)
         replay = await ended(stage, await order(stage, endpoint, since=since))
         await receiver.wait_for(2)
         await stage.nothing_waits()
@@ -181,12 +179,14 @@ async def test_a_replay_passes_over_what_is_being_attempted_or_waits_behind_it(
 ) -> None:
     since = datetime.now(UTC)
     endpoint = await stage.endpoint(receiver.url("/hook"), max_in_flight=1)
-    receiver.on("/hook", Reply(204, delay_s=3.0), Reply(204))
+    answer = asyncio.Event()
+    receiver.on("/hook", Reply(204, after=answer), Reply(204))
     async with stage.dispatcher():
         said = [(await stage.say(a_message())).id for _ in range(20)]
         await receiver.wait_for(1)
         while_under_way = await ended(stage, await order(stage, endpoint, since=since, per_second=500))
         assert len(receiver.received) == 1
+        answer.set()
         await receiver.wait_for(20)
         await stage.nothing_waits()
         assert sorted(str(request.header("webhook-id")) for request in receiver.received) == sorted(said)
@@ -202,12 +202,14 @@ async def test_a_replay_that_meets_a_retry_under_way_makes_no_second_request(
 ) -> None:
     since = datetime.now(UTC)
     endpoint = await stage.endpoint(receiver.url("/hook"))
-    receiver.on("/hook", Reply(500), Reply(204, delay_s=3.0), Reply(204))
+    answer = asyncio.Event()
+    receiver.on("/hook", Reply(500), Reply(204, after=answer), Reply(204))
     async with stage.dispatcher(retry_schedule="0.1"):
         event = await stage.say(a_message())
         await receiver.wait_for(2)
         replay = await ended(stage, await order(stage, endpoint, since=since))
         assert len(receiver.received) == 2, "the retry is still waiting for its answer"
+        answer.set()
         await stage.nothing_waits()
     assert (replay.replayed, replay.skipped) == (0, 1)
     assert [request.header("webhook-id") for request in receiver.received] == [event.id, event.id]
@@ -221,7 +223,7 @@ async def test_what_is_paused_or_in_line_is_not_replayed_either(stage: Stage, re
     )
     for path in ("/paused", "/line"):
         receiver.on(path, Reply(500))
-    settings = {"retry_schedule": "3,3,3", "circuit_threshold": 1, "circuit_first_s": 3.0}
+    settings = {"retry_schedule": "6,6,6", "circuit_threshold": 1, "circuit_first_s": 6.0}
     async with stage.dispatcher(**settings):
         said = {(await stage.say(a_message())).id for _ in range(10)}
         await receiver.wait_for(2)
@@ -289,7 +291,8 @@ async def test_a_range_leaves_alone_what_is_not_fanned_out_yet(stage: Stage, rec
 async def test_what_is_given_up_and_passed_over_stays_given_up(stage: Stage, receiver: WebhookReceiver) -> None:
     """A dispatcher died between giving a delivery up and settling it: it comes again, and is not given up twice."""
     endpoint = await stage.endpoint(receiver.url("/hook"), max_in_flight=1)
-    receiver.on("/hook", Reply(500), Reply(204, delay_s=2.0), Reply(204))
+    answer = asyncio.Event()
+    receiver.on("/hook", Reply(500), Reply(204, after=answer), Reply(204))
     async with stage.dispatcher(retry_schedule="", circuit_threshold=100):
         event = await stage.say(a_message())
         await stage.attempts_until(1)
@@ -300,12 +303,15 @@ async def test_what_is_given_up_and_passed_over_stays_given_up(stage: Stage, rec
         await receiver.wait_for(2)
         same = await ended(stage, await order(stage, endpoint, dead=True))
         assert (same.replayed, same.skipped, len(await stage.dead())) == (0, 1, 1)
+        answer.set()
         await stage.nothing_waits()
-        receiver.on("/hook", Reply(204, delay_s=2.0), Reply(204))
+        answer.clear()
+        receiver.on("/hook", Reply(204, after=answer), Reply(204))
         later = msgspec.structs.replace(deliveries.decode(dead.data), generation=1, is_replay=True)
         await stage.bus.publish(subjects.delivery(partition, endpoint.id), msgspec.json.encode(later))
         await receiver.wait_for(3)
         newer = await ended(stage, await order(stage, endpoint, dead=True))
         assert (newer.replayed, newer.skipped, await stage.dead()) == (0, 1, []), "it would be given up once more"
+        answer.set()
         await stage.nothing_waits()
     assert {request.header("webhook-id") for request in receiver.received} == {event.id}

@@ -1,6 +1,6 @@
 """What happens to a delivery that fails: again by the schedule, given up, or its endpoint left alone."""
 
-import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -53,7 +53,7 @@ async def test_after_a_500_the_same_event_comes_again_under_the_same_id(
         (Reply(302, redirect_to="/elsewhere"), "http_3xx"),
         (Reply(404), "http_4xx"),
         (Reply(hang=True), "timeout"),
-        (Reply(200, b"slow", drip_every_s=0.4), "timeout"),
+        (Reply(200, b"slow", drip_every_s=1.0), "timeout"),
         (Reply(reset=True), "reset"),
         (Reply(200, b"whole body", cut_body_at=3), "reset"),
     ],
@@ -63,7 +63,7 @@ async def test_whatever_is_no_success_is_tried_again(
 ) -> None:
     await stage.endpoint(receiver.url("/hook"))
     receiver.on("/hook", reply, Reply(204))
-    async with stage.dispatcher(attempt_deadline_s=0.5):
+    async with stage.dispatcher(attempt_deadline_s=2.0):
         await stage.say(a_message())
         attempts = await stage.attempts_until(2)
     assert [(attempt.error, attempt.outcome) for attempt in attempts] == [(error, "retry"), (None, "delivered")]
@@ -117,10 +117,14 @@ async def test_a_410_disables_the_endpoint_until_its_tenant_changes_it(stage: St
         await stage.say(a_message())
         attempts = await stage.attempts_until(2)
         assert [attempt.outcome for attempt in attempts] == ["disabled", "canceled"]
+        assert len(receiver.received) == 1
+
+        async def is_buried() -> bool:  # the last that is done with it
+            return len(await stage.dead()) == 1
+
+        await until("what the disabled endpoint did not take is in DEAD", is_buried)
         (change,) = [fact for fact in await stage.facts() if isinstance(fact, ConfigurationChanged)]
         assert (change.what, change.target) == ("endpoint.disabled", endpoint.id)
-        assert len(receiver.received) == 1
-        assert len(await stage.dead()) == 1
 
         receiver.on("/hook", Reply(204))
         state = stage.states.get(key)
@@ -153,7 +157,7 @@ async def test_an_endpoint_that_only_fails_for_too_long_is_disabled(stage: Stage
 async def test_that_an_endpoint_fails_and_recovers_is_told_to_the_api(stage: Stage, receiver: WebhookReceiver) -> None:
     endpoint = await stage.endpoint(receiver.url("/hook"))
     receiver.on("/hook", Reply(500))
-    async with stage.dispatcher(retry_schedule="2"):
+    async with stage.dispatcher(retry_schedule="2,2,2"):
         await stage.say(a_message())
         key = f"t1.{endpoint.id}"
         await until("it is failing", lambda: (state := stage.states.get(key)) is not None and bool(state.failing_since))
@@ -166,7 +170,7 @@ async def test_an_endpoint_that_hangs_holds_up_no_other(stage: Stage, receiver: 
     slow = await stage.endpoint(receiver.url("/slow"), id="we0", max_in_flight=2)
     neighbours = [name for name in (f"we{n}" for n in range(1, 400)) if _same_partition(name, slow.id)][:5]
     receiver.on("/slow", Reply(hang=True))
-    async with stage.dispatcher(attempt_deadline_s=10):
+    async with stage.dispatcher(attempt_deadline_s=25):
         for _ in range(300):
             await stage.say(a_message())
         await until("the slow one is full", lambda: len(receiver.at("/slow")) == 2)
@@ -178,7 +182,7 @@ async def test_an_endpoint_that_hangs_holds_up_no_other(stage: Stage, receiver: 
             await stage.say(a_message(device="d9"))
             return bool(receiver.at("/quick"))
 
-        await until("the neighbour hears while the slow one hangs", heard, within_s=5)
+        await until("the neighbour hears while the slow one hangs", heard)
         assert len(receiver.at("/slow")) == 2
         await receiver.stop()
     assert not await stage.dead()
@@ -193,10 +197,8 @@ async def test_an_endpoint_that_fails_in_a_row_is_left_alone_and_probed(
     async with stage.dispatcher(retry_schedule="60,60", **overrides):
         for _ in range(10):
             await stage.say(a_message())
-        await stage.attempts_until(3)
-        opened_at = asyncio.get_running_loop().time()
-        await receiver.wait_for(4)
-        assert asyncio.get_running_loop().time() - opened_at >= 0.9
+        _, _, last, probe = await receiver.wait_for(4)
+        assert probe.at - last.at >= 0.9
         assert len(receiver.received) == 4, "one probe, and no more while it fails"
         receiver.on("/hook", Reply(204))
         await receiver.wait_for(10)
@@ -223,6 +225,7 @@ async def test_no_more_requests_are_made_in_a_second_than_an_endpoint_wants_of_a
     await stage.endpoint(receiver.url("/slow"), max_per_second=5)
     await stage.endpoint(receiver.url("/quick"))
     async with stage.dispatcher(), stage.dispatcher():
+        began = int(time.time())
         for _ in range(15):
             await stage.say(a_message())
         await receiver.wait_for(15, lambda request: request.path == "/quick")
@@ -230,8 +233,9 @@ async def test_no_more_requests_are_made_in_a_second_than_an_endpoint_wants_of_a
         await stage.nothing_waits()
     assert len(receiver.received) == 30
     slow = sorted(request.at for request in receiver.at("/slow"))
-    # Counted in whole seconds, so two full ones may meet; the third cannot.
-    assert all(later - earlier > 0.9 for earlier, later in zip(slow, slow[10:], strict=False))
+    # Counted in whole seconds: five in the first one at most, ten in the first two.
+    assert slow[5] >= began + 1
+    assert slow[10] >= began + 2
 
 
 def _same_partition(one: str, other: str) -> bool:

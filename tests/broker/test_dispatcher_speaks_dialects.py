@@ -160,6 +160,8 @@ async def test_a_replay_repeats_all_that_an_event_is_told_as_or_one_of_it(
                 return (await ended(stage, one)).replayed == 1
 
             await until("the event is in the history", is_written)
+            await receiver.wait_for(4)
+            await stage.nothing_waits()  # what is under way would be passed over
             everything = await order(stage, endpoint, since=AT, per_second=500)
             assert (await ended(stage, everything)).replayed == 3
             await receiver.wait_for(7)

@@ -1,5 +1,6 @@
 """What dies in the middle loses nothing: the dispatcher, the broker, MongoDB. Repeats are counted, not denied."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -119,9 +120,7 @@ async def test_an_attempt_that_is_made_twice_stands_on_record_twice(stage: Stage
     async with stage.dispatcher(retry_schedule="3600"):
         event = await stage.say(a_message())
         (first,) = await stage.attempts_until(1)
-        retry = subjects.delivery_retry(endpoint.id, first.delivery)
-        scheduled = await stage.bus.last_by_subject(streams.DELIVERIES.name, retry)
-        assert scheduled is not None
+        scheduled = await stage.retry_waits(first)
         again = msgspec.structs.replace(deliveries.decode(scheduled.data), attempt=1)
         partition = partition_of(endpoint.id, subjects.DELIVERY_PARTITIONS)
         await stage.bus.publish(subjects.delivery(partition, endpoint.id), msgspec.json.encode(again))
@@ -201,16 +200,18 @@ async def test_of_two_dispatchers_one_takes_over_what_the_other_leaves_in_a_lane
     stage: Stage, receiver: WebhookReceiver
 ) -> None:
     await stage.endpoint(receiver.url("/hook"))
-    receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.05))
+    answers = asyncio.Event()
+    receiver.on("/hook", answering=lambda _: Reply(204, after=answers, delay_s=0.05))
     said = set()
     async with stage.dispatcher_process() as leaving, stage.dispatcher():
-        for _ in range(600):
+        for _ in range(600):  # more than both take in hand while it does not answer
             said.add((await stage.say(a_message())).id)
 
         async def is_behind() -> bool:
             return bool(await stage.bus.subjects(streams.DELIVERIES.name, "kurir.dlvlane.>"))
 
         await until("the endpoint has a lane", is_behind)
+        answers.set()
         assert await leaving.terminate() == 0
         await until("every event has arrived", lambda: said <= arrivals(receiver).keys(), within_s=60)
         await stage.nothing_waits(within_s=60)

@@ -26,6 +26,7 @@ from kurir.contracts.deliveries import AuditFact, DeliveryAttempt
 from kurir.contracts.records import Endpoint, EndpointState, SealedSecret
 from kurir.runtime import topology
 from kurir.runtime.broker import Bus, Stored
+from kurir.runtime.progress import pending
 from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey, new_master_key
 from kurir.runtime.service import Lifetime, live
@@ -141,12 +142,26 @@ class Stage:
         return (await self.bus.js.stream_info(stream)).state.messages
 
     async def nothing_waits(self, within_s: float = 15.0) -> None:
-        """Return when DELIVERIES is empty: everything was delivered or given up."""
+        """Return when every event is fanned out and DELIVERIES is empty: everything was delivered or given up."""
 
         async def is_empty() -> bool:
-            return await self.waiting() == 0
+            is_fanned_out = not await pending(self.bus, streams.EVENTS.name, streams.FANOUT_CONSUMER)
+            return is_fanned_out and await self.waiting() == 0
 
         await until("DELIVERIES is empty", is_empty, within_s=within_s)
+
+    async def retry_waits(self, attempt: DeliveryAttempt) -> Stored:
+        """What waits for the delivery's next time, once that is all that waits; recorded is it a moment before."""
+        subject = subjects.delivery_retry(attempt.endpoint, attempt.delivery)
+        found: list[Stored] = []
+
+        async def is_scheduled() -> bool:
+            scheduled = await self.bus.last_by_subject(streams.DELIVERIES.name, subject)
+            found[:] = [scheduled] if scheduled is not None else []
+            return bool(found) and await self.waiting() == 1
+
+        await until("the retry alone waits", is_scheduled)
+        return found[0]
 
     def settings(self, **overrides: Any) -> DispatcherSettings:
         """Quick retries, and webhooks to this machine allowed."""
