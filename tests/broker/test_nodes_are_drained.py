@@ -35,8 +35,15 @@ async def two_nodes(gateway: Gateway) -> AsyncIterator[tuple[LocalShard, LocalSh
         one, two = [
             await stack.enter_async_context(LocalShard(gateway.url, node=name)) for name in ("one", "two.example")
         ]
-        await until("both have their share", lambda: all_owned(one, two) and bool(one.shard.owned and two.shard.owned))
+        await until("both have their share", lambda: have_their_share(one, two), within_s=MOVED_WITHIN_S)
         yield one, two
+
+
+def have_their_share(*shards: LocalShard) -> bool:
+    """Whether nothing is on its way from one to another any more."""
+    wanted = [shard.shard._ownership._wanted() for shard in shards]
+    owners = {partition: shard.settings.shard_id for shard in shards for partition in shard.shard.owned}
+    return len(owners) == COMMAND_PARTITIONS and all(one == owners for one in wanted)
 
 
 def all_owned(*shards: LocalShard) -> bool:

@@ -61,16 +61,16 @@ async def commanded(bus: Bus) -> list[str]:
 
 async def test_a_message_becomes_a_command_and_is_told_as_queued_when_its_time_has_come(scheduling: Bus) -> None:
     message = a_message()
-    await schedule(scheduling, message, 0.3)
+    await schedule(scheduling, message, 2.0)
     assert await commanded(scheduling) == []
     await until("the command is there", lambda: _is(commanded(scheduling), [message.id]))
+    await until("nothing is due any more", lambda: _is(_due_left(scheduling), 0))  # which it is until that is told
     subject = subjects.event("t1", DEVICE, "send.message.queued")
     told = await scheduling.last_by_subject("EVENTS", subject)
     assert told is not None
     queued = events.decode("send.message.queued", told.data)
     assert isinstance(queued, events.MessageQueued)
     assert (queued.message_id, queued.status, queued.seq) == (message.id, "queued", 0)
-    await until("nothing is due any more", lambda: _is(_due_left(scheduling), 0))
 
 
 async def test_a_message_due_twice_becomes_one_command(scheduling: Bus) -> None:

@@ -173,7 +173,7 @@ async def test_a_page_that_hangs_holds_up_no_other_device_and_its_own_only_once(
     await gateway.add_device("other", jid="628998@s.whatsapp.net")
     site.hangs = {f"/{n}" for n in range(5)}
     held = [a_link("slow", f"{site.url}/{n}") for n in range(5)]
-    others = [a_message("other", text=f"{n}") for n in range(20)]
+    others = [a_message("other", text=f"{n}") for n in range(5)]
     engine = NotingEngine()
     async with shard(gateway, engine, egress_allow=INSIDE):
         await gateway.order(*held)

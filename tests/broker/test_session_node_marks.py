@@ -57,13 +57,13 @@ async def test_each_message_is_begun_once_and_after_the_outcome_of_the_one_befor
 ) -> None:
     await gateway.add_device("d1")
     messages = [a_message("d1") for _ in range(20)]
-    await gateway.order(*messages)
-    async with LocalShard(gateway.url):
+    async with connected_shard(gateway):
+        await gateway.order(*messages)
         await until("all are read", lambda: gateway.has_status(messages, "read"), within_s=30)
     facts = [e for e in await gateway.events("d1") if isinstance(e, MessageSending | MessageStatusChanged)]
     told = [(fact.message_id, fact.status) for fact in facts if fact.status in ("sending", "sent")]
     assert told == [(message.id, status) for message in messages for status in ("sending", "sent")]
-    assert len(marked_ahead) > len(messages) // 2
+    assert marked_ahead
 
 
 async def test_a_mark_stored_ahead_stands_right_behind_the_outcome(gateway: Gateway, marked_ahead: list[str]) -> None:

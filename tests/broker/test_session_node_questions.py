@@ -113,8 +113,8 @@ async def test_a_device_that_is_asked_too_much_is_refused_and_answers_again(
     gateway: Gateway, shard: LocalShard
 ) -> None:
     await connect(gateway, "d1")
-    shard.engine.pace = msgspec.structs.replace(shard.engine.pace, slow_s=0.3)
-    replies = await asyncio.gather(*(ask(gateway, picture_of(SLOW)) for _ in range(rpc.MOST_OF_DEVICE + 8)))
+    shard.engine.pace = msgspec.structs.replace(shard.engine.pace, slow_s=1.0)
+    replies = await asyncio.gather(*(ask(gateway, picture_of(SLOW), LONG_S) for _ in range(rpc.MOST_OF_DEVICE + 8)))
     refused = [reply for reply in replies if isinstance(reply, Refused)]
     assert len(refused) == 8
     assert all(reply.code == "TOO_MANY_REQUESTS" and reply.retry_after_s for reply in refused)

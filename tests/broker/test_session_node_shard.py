@@ -51,10 +51,14 @@ async def has_state(gateway: Gateway, device: str, state: str | None) -> bool:
     return await gateway.state(device) == state
 
 
+async def was_in_state(gateway: Gateway, device: str, state: str) -> bool:
+    return state in await gateway.connection_states(device)
+
+
 async def ask(gateway: Gateway, question: SandboxScan) -> Paired | Refused:
     method = queries.method_of(question).name
     subject = subjects.rpc(partition_of(question.device, subjects.COMMAND_PARTITIONS), method)
-    return queries.decode_reply(question, await gateway.bus.request(subject, msgspec.json.encode(question), 3.0))
+    return queries.decode_reply(question, await gateway.bus.request(subject, msgspec.json.encode(question), 10.0))
 
 
 async def test_a_message_goes_through_all_its_statuses_in_order(gateway: Gateway, local_shard: LocalShard) -> None:
@@ -175,7 +179,7 @@ async def test_a_ban_with_an_end_is_waited_out(gateway: Gateway, local_shard: Lo
     await gateway.add_device("d1")
     banned, waiting = a_message("d1", to=BANNING), a_message("d1")
     await gateway.order(banned, waiting)
-    await until("the device is banned", lambda: has_state(gateway, "d1", "banned"))
+    await until("the device is banned", lambda: was_in_state(gateway, "d1", "banned"))
     await until("the waiting message is read", lambda: gateway.has_status([waiting], "read"))
 
 
@@ -310,14 +314,14 @@ async def _is_backlog_full(gateway: Gateway, is_full: bool) -> bool:
 
 async def test_an_urgent_message_goes_before_what_waits_for_the_pace(gateway: Gateway, local_shard: LocalShard) -> None:
     await gateway.add_device("d1", pace_per_minute=40)
-    bulk = [a_message("d1", priority="bulk") for _ in range(42)]
+    bulk = [a_message("d1", priority="bulk") for _ in range(44)]
     await gateway.order(*bulk)
     await until("the burst is used up", lambda: gateway.has_status(bulk[:40], "sent"))
     urgent = a_message("d1", priority="high")
     await gateway.order(urgent)
     await until("all are sent", lambda: gateway.has_status([*bulk, urgent], "sent"), within_s=20)
     sent = [e for e in await gateway.events("d1") if isinstance(e, MessageStatusChanged) and e.status == "sent"]
-    assert urgent.id in [event.message_id for event in sent[40:42]]
+    assert urgent.id in [event.message_id for event in sent[40:44]]
 
 
 async def test_a_deleted_device_leaves_nothing_behind(gateway: Gateway, local_shard: LocalShard) -> None:
@@ -351,14 +355,14 @@ async def test_a_device_that_was_deleted_while_nobody_owned_it_is_forgotten(gate
 async def test_a_paced_device_sends_at_its_pace_and_holds_up_nobody(gateway: Gateway, local_shard: LocalShard) -> None:
     await gateway.add_device("slow", pace_per_minute=60)
     await gateway.add_device("quick")
-    slow = [a_message("slow") for _ in range(62)]
+    slow = [a_message("slow") for _ in range(65)]
     quick = [a_message("quick") for _ in range(20)]
     await gateway.order(*slow, *quick)
     await until("the quick ones are read", lambda: gateway.has_status(quick, "read"))
     assert not await gateway.has_status(slow, "sent")
-    await until("the slow ones are sent", lambda: gateway.has_status(slow, "sent"))
+    await until("the slow ones are sent", lambda: gateway.has_status(slow, "sent"), within_s=30)
     sent = [e.at for e in await gateway.events("slow") if isinstance(e, MessageStatusChanged) and e.status == "sent"]
-    assert (sent[-1] - sent[0]).total_seconds() > 1.5  # sixty at once, then two more at one a second
+    assert (sent[-1] - sent[0]).total_seconds() > 4.5  # sixty at once, then five more at one a second
 
 
 async def test_whoever_waits_for_the_outcome_hears_it(gateway: Gateway, local_shard: LocalShard) -> None:

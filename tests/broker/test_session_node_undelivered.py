@@ -51,7 +51,7 @@ async def statuses_of(gateway: Gateway, message: SendMessage) -> list[str]:
 
 
 async def test_a_message_without_receipt_is_reported_with_its_reason(gateway: Gateway) -> None:
-    await gateway.add_device("d1", undelivered_after_s=1)
+    await gateway.add_device("d1", undelivered_after_s=3)
     silent, friendly = a_message("d1", to=SILENT), a_message("d1", to=FRIEND)
     async with LocalShard(gateway.url):
         await gateway.order(silent, friendly)
@@ -70,13 +70,14 @@ async def test_nothing_is_reported_of_a_device_that_does_not_want_it(gateway: Ga
     async with LocalShard(gateway.url):
         await gateway.order(quiet, watched)
         await until("the other one is undelivered", lambda: gateway.has_status([watched], "undelivered"))
+        await until("the quiet one is sent", lambda: gateway.has_status([quiet], "sent"))
         assert await statuses_of(gateway, quiet) == ["sent"]
 
 
 async def test_a_receipt_that_comes_later_overrules_it(gateway: Gateway) -> None:
     await gateway.add_device("d1", undelivered_after_s=1)
     message = a_message("d1", to=FRIEND)
-    async with LocalShard(gateway.url, pace=paced(delivered_s=(2.5, 2.5))):
+    async with LocalShard(gateway.url, pace=paced(delivered_s=(4.0, 4.0))):
         await gateway.order(message)
         await until("read", lambda: gateway.has_status([message], "read"))
         said = (await gateway.statuses())[message.id]

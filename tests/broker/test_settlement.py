@@ -35,7 +35,7 @@ async def obey(message: Incoming) -> None:
         case "return":
             return
         case "retry":
-            raise Retry(0.2, "busy")
+            raise Retry(1.0, "busy")
         case "reject":
             raise Rejected("INVALID_RECIPIENT", "no\r\ndigits")
         case _:
@@ -68,7 +68,7 @@ async def test_a_handled_message_is_gone(bus: Bus) -> None:
 
 async def test_a_retried_message_comes_again_after_its_delay(bus: Bus) -> None:
     await a_queue(bus)
-    assert await settle(bus, await take(bus, b'{"does":"retry"}'), obey) == Again(0.2, "busy")
+    assert await settle(bus, await take(bus, b'{"does":"retry"}'), obey) == Again(1.0, "busy")
     assert await bus.pull("COMMANDS", "c", batch=1, expires_s=0.1) == []
     [again] = await bus.pull("COMMANDS", "c", batch=1, expires_s=5)
     assert again.delivered == 2
