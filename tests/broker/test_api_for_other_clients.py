@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from kurir.api.legacy.access import credential
 from kurir.contracts import ids, subjects
 from kurir.contracts.commands import SendMessage
+from kurir.contracts.content import Text
 from kurir.contracts.records import ApiKey
 from kurir.runtime.outcomes import Outcomes
 from kurir.runtime.partitions import partition_of
@@ -134,14 +136,20 @@ def test_a_key_stands_in_any_header_with_or_without_bearer() -> None:
 async def test_the_outcome_of_a_message_reaches_who_waits_for_it(gateway: Gateway) -> None:
     tenant = await gateway.api.tenant()
     device = await gateway.connected(tenant)
-    assert (await tenant.send(device)).status_code == 200
-    (first,) = await gateway.api.commands()
-    assert isinstance(first, SendMessage)
+    first = (await tenant.send(device)).json()["id"]
     outcomes = Outcomes(gateway.api.bus)
     await outcomes.start()
-    assert await outcomes.of(first.id, 0.05) is None  # nobody was asked to tell it there
+    assert await outcomes.of(first, 0.05) is None  # nobody was asked to tell it there
     message_id = ids.uuid7()
-    second = msgspec.structs.replace(first, id=message_id, reply_to=f"{outcomes.prefix}.{message_id}")
+    second = SendMessage(
+        id=message_id,
+        tenant=tenant.id,
+        device=device,
+        to="6281234567890@s.whatsapp.net",
+        content=Text(text="Halo!"),
+        accepted_at=datetime.now(UTC),
+        reply_to=f"{outcomes.prefix}.{message_id}",
+    )
     subject = subjects.command(partition_of(device, subjects.COMMAND_PARTITIONS), tenant.id, device, "send")
     await gateway.api.bus.publish(subject, msgspec.json.encode(second), msg_id=message_id)
     outcome = await outcomes.of(message_id, 10)

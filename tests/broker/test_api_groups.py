@@ -188,11 +188,11 @@ async def test_many_at_once_under_the_same_key_make_one_group(tenant: Client, de
 
 
 async def a_creation_that_is_not_waited_for(
-    gateway: Gateway, tenant: Client, device: str, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, tenant: Client, device: str, monkeypatch: pytest.MonkeyPatch, *, slow_s: float
 ) -> dict[str, Any]:
-    """Ask for a group and get no answer in time; its body. The device goes on to make it."""
+    """Ask for a group and get no answer in time; its body. The device goes on to make it, for so long."""
     body = {"subject": "Office", "members": ["628125550103"]}  # somebody slow
-    gateway.engine.pace = msgspec.structs.replace(gateway.engine.pace, slow_s=1.0)
+    gateway.engine.pace = msgspec.structs.replace(gateway.engine.pace, slow_s=slow_s)
     with monkeypatch.context() as patched:
         patched.setattr(questions, "ASK_TIMEOUT_S", 0.2)
         answer = await tenant.post(f"/devices/{device}/groups", json=body, headers=KEY)
@@ -205,7 +205,7 @@ async def test_a_repeat_hears_what_became_of_a_request_that_got_no_answer(
     gateway: Gateway, tenant: Client, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = f"/devices/{device}/groups"
-    body = await a_creation_that_is_not_waited_for(gateway, tenant, device, monkeypatch)
+    body = await a_creation_that_is_not_waited_for(gateway, tenant, device, monkeypatch, slow_s=1.0)
     again = await tenant.post(path, json=body, headers=KEY)
     assert again.status_code == 201, again.text
     assert [group["id"] for group in (await tenant.get(path)).json()["groups"]] == [again.json()["id"]]
@@ -215,7 +215,7 @@ async def test_after_the_owner_has_died_a_repeat_is_told_that_nobody_knows(
     gateway: Gateway, tenant: Client, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = f"/devices/{device}/groups"
-    body = await a_creation_that_is_not_waited_for(gateway, tenant, device, monkeypatch)
+    body = await a_creation_that_is_not_waited_for(gateway, tenant, device, monkeypatch, slow_s=60.0)
     await gateway.shard.stop()
     async with LocalShard(gateway.nats_url, index=1) as heir:
         await until("the heir owns all", lambda: len(heir.shard.owned) == subjects.COMMAND_PARTITIONS)

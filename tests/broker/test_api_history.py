@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from kurir.api.messages import service
 from kurir.contracts import events, ids, subjects
 from kurir.contracts.content import Address, Text
 from kurir.contracts.deliveries import DeliveryAttempt
@@ -80,7 +81,10 @@ async def test_a_message_is_followed_from_queued_to_read(api: Api, own_mongo: Mo
     assert shown["content"] == {"kind": "text", "text": "Halo!", "linkPreview": False, "preview": None}
 
 
-async def test_a_young_message_that_is_not_written_yet_is_waited_for(api: Api, own_mongo: Mongo) -> None:
+async def test_a_young_message_that_is_not_written_yet_is_waited_for(
+    api: Api, own_mongo: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "AWAIT_YOUNG_S", 10.0)
     tenant = await api.tenant()
     message = (await tenant.send(await tenant.device())).json()["id"]
     asked = asyncio.create_task(tenant.get(f"/messages/{message}"))
@@ -90,14 +94,15 @@ async def test_a_young_message_that_is_not_written_yet_is_waited_for(api: Api, o
     assert (await asked).json()["id"] == message
 
 
-async def test_an_unknown_message_is_404_at_once_unless_it_is_young(api: Api) -> None:
+async def test_an_unknown_message_is_404_at_once_unless_it_is_young(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "AWAIT_YOUNG_S", 3.0)
     tenant = await api.tenant()
     loop = asyncio.get_running_loop()
     for unknown in ("0192f3c1-7d6e-7abc-8def-0123456789ab", ids.inbound_message_id("d", TO, TO, "3EB0"), "nothing"):
         began = loop.time()
         answer = await tenant.get(f"/messages/{unknown}")
         assert (answer.status_code, answer.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
-        assert loop.time() - began < 0.9
+        assert loop.time() - began < service.AWAIT_YOUNG_S
     young = await tenant.get(f"/messages/{ids.uuid7()}")
     assert young.status_code == 404
 
