@@ -168,8 +168,9 @@ async def test_a_message_that_cannot_be_sent_fails_with_its_reason_and_the_next_
 
 
 async def test_a_number_that_sends_too_fast_is_told_so_and_tried_again_later(nodes: EmulatedNodes) -> None:
+    await nodes.link("hasty", "628333000429")  # what it sends next waits for this one
     await nodes.whatsapp.set_faults(ack_error={VERA: "429"})
-    message = a_message("d1", to=VERA_JID)
+    message = a_message("hasty", to=VERA_JID)
     await nodes.gateway.order(message)
     assert (await nodes.until_status(message, "retrying")).reason == "rate_overlimit"
     assert nodes.complaints() == []
