@@ -53,6 +53,7 @@ def body_for(path: str) -> dict[str, Any] | None:
         "/devices/{deviceId}/profile": {"name": "mine now"},
         "/devices/{deviceId}/profile/picture": {"url": "https://example.com/a.png"},
         "/devices/{deviceId}/privacy": {"about": "none"},
+        "/devices/{deviceId}/chats/{chatId}/archive": {"archived": True},
         "/devices/{deviceId}/numbers/check": {"numbers": ["6281234567890"]},
         "/devices/{deviceId}/presence": {"presence": "online"},
         "/devices/{deviceId}/chats/{chatId}/read": {"messageIds": ["3A01"]},

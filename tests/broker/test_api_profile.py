@@ -57,6 +57,18 @@ async def test_what_is_absent_of_a_change_of_privacy_stays(tenant: Client, devic
     assert (wrong.status_code, wrong.json()["field"]) == (400, "lastSeen")
 
 
+async def test_chats_are_archived_marked_unread_and_labelled(tenant: Client, device: str) -> None:
+    path = f"/devices/{device}/chats/{ANI}"
+    assert (await tenant.request("PUT", f"{path}/archive", json={"archived": True})).status_code == 204
+    assert (await tenant.post(f"{path}/unread")).status_code == 204
+    assert (await tenant.request("PUT", f"{path}/labels/2")).status_code == 204
+    labels = {label["id"]: label for label in (await tenant.get(f"/devices/{device}/labels")).json()}
+    assert (labels["2"]["name"], labels["2"]["chats"]) == ("New order", [f"{ANI}@s.whatsapp.net"])
+    assert (await tenant.delete(f"{path}/labels/2")).status_code == 204
+    unknown = await tenant.request("PUT", f"{path}/labels/99")
+    assert (unknown.status_code, unknown.json()["reason"]) == (422, "not_allowed")
+
+
 async def test_people_are_blocked_listed_and_let_in_again(tenant: Client, device: str) -> None:
     path = f"/devices/{device}/blocked"
     for _ in range(2):

@@ -7,10 +7,13 @@ import pytest_asyncio
 
 from kurir.session_node.engines.engine import Engine
 from kurir.session_node.engines.requests import (
+    ArrangesChats,
     BlocksPeople,
     HasProfile,
     KeepsPrivacy,
+    LabelsChats,
     Privacy,
+    RemovesPictures,
     RequestFailed,
 )
 from tests.contract.engine.worlds import Watched, World
@@ -69,6 +72,26 @@ async def test_what_is_not_given_of_the_privacy_stays(session: Any) -> None:
     assert (changed.last_seen, changed.online, changed.groups) == ("contacts_except", "match_last_seen", "contacts")
     assert (changed.about, changed.profile_picture, changed.calls) == (before.about, before.profile_picture, "all")
     await session.set_privacy(before)
+
+
+async def test_a_session_has_the_calls_of_what_its_engine_says_that_it_can(
+    world: World, engine: Engine, watched: Watched
+) -> None:
+    session, _ = await world.paired(engine, watched)
+    calls = {"archive": ArrangesChats, "labels": LabelsChats, "profile.remove_picture": RemovesPictures}
+    assert {name for name, call in calls.items() if isinstance(session, call)} == calls.keys() & engine.capabilities
+    friend = world.contact("friendly")
+    if isinstance(session, ArrangesChats):
+        for archived in (True, False):
+            await session.archive_chat(friend, archived)
+        await session.mark_unread(friend)
+    if isinstance(session, LabelsChats):
+        first = (await session.labels())[0].id
+        await session.label_chat(friend, first, True)
+        assert (await session.labels())[0].chats == (friend,)
+        with pytest.raises(RequestFailed) as failed:
+            await session.label_chat(friend, "nothing", True)
+        assert failed.value.reason == "not_allowed"
 
 
 async def test_people_are_blocked_and_let_in_again(world: World, session: Any) -> None:

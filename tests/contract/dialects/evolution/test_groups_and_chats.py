@@ -258,19 +258,12 @@ async def test_messages_and_their_files_are_found_again(evolution: Evolution, mo
     assert "Helo" not in json.dumps(everything)
 
 
-LACKING = [
-    ("PUT", "chat/archiveChat"),
-    ("PUT", "chat/markChatUnread"),
-    ("POST", "chat/fetchBusinessProfile"),
-    ("GET", "label/findLabels"),
-    ("PUT", "label/handleLabel"),
-]
+LACKING = [("POST", "chat/fetchBusinessProfile"), ("POST", "call/offer")]
 
 
-@pytest.mark.shows(NAME, "PUT /chat/archiveChat/{instance}", "error 501")
-@pytest.mark.shows(NAME, "GET /label/findLabels/{instance}", "error 501")
-@pytest.mark.shows(NAME, "PUT /label/handleLabel/{instance}", "error 501")
-async def test_what_the_engine_lacks_is_named_and_never_a_false_success(evolution: Evolution) -> None:
+@pytest.mark.shows(NAME, "POST /chat/fetchBusinessProfile/{instance}", "error 501")
+@pytest.mark.shows(NAME, "POST /call/offer/{instance}", "error 501")
+async def test_what_no_engine_can_do_is_named_and_never_a_false_success(evolution: Evolution) -> None:
     await evolution.created()
     for method, path in LACKING:
         refused = await evolution.request(method, f"/{path}/{INSTANCE}", json={})

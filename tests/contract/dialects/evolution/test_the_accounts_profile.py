@@ -1,11 +1,13 @@
-"""The account's own profile, its privacy, and whom it blocks."""
+"""The account's own profile, its privacy, whom it blocks, and how its chats stand."""
 
 import base64
 from typing import Any
 
 import pytest
 
+from kurir.session_node.engines.neonize.engine import NeonizeEngine
 from kurir.session_node.engines.sandbox.client import SandboxEngine
+from kurir.session_node.engines.sandbox.store import KeptAccount
 from tests.contract.dialects.evolution.conftest import ANI, INSTANCE, NAME, NOBODY_THERE, Evolution, messages_of
 from tests.support.conditions import until
 from tests.support.pictures import a_picture
@@ -70,15 +72,68 @@ async def test_the_account_gets_a_picture_and_loses_it(evolution: Evolution) -> 
 
 
 @pytest.mark.shows(NAME, "DELETE /chat/removeProfilePicture/{instance}", "error 501")
-async def test_what_an_engine_cannot_do_is_told_as_lacking(
+@pytest.mark.shows(NAME, "PUT /chat/archiveChat/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /chat/markChatUnread/{instance}", "error 501")
+@pytest.mark.shows(NAME, "GET /label/findLabels/{instance}", "error 501")
+@pytest.mark.shows(NAME, "PUT /label/handleLabel/{instance}", "error 501")
+async def test_what_the_library_of_a_real_device_cannot_do_is_told_as_lacking(
     evolution: Evolution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lacking = evolution.gateway.engine.capabilities - {"profile.remove_picture"}
-    monkeypatch.setattr(SandboxEngine, "capabilities", lacking)
+    monkeypatch.setattr(SandboxEngine, "capabilities", NeonizeEngine.capabilities)
     await evolution.connected()
-    refused = await evolution.delete(f"/chat/removeProfilePicture/{INSTANCE}")
-    assert refused.status_code == 501
-    assert messages_of(refused) == ["Not supported by this gateway's WhatsApp engine: profile.remove_picture"]
+    label = {"number": FRIEND, "labelId": "1", "action": "add"}
+    for method, path, body, lacks in (
+        ("DELETE", "chat/removeProfilePicture", None, "profile.remove_picture"),
+        ("PUT", "chat/archiveChat", {"chat": FRIEND, "archive": True}, "archive"),
+        ("PUT", "chat/markChatUnread", {"chat": FRIEND}, "archive"),
+        ("GET", "label/findLabels", None, "labels"),
+        ("PUT", "label/handleLabel", label, "labels"),
+    ):
+        refused = await evolution.request(method, f"/{path}/{INSTANCE}", json=body)
+        assert refused.status_code == 501, path
+        assert messages_of(refused) == [f"Not supported by this gateway's WhatsApp engine: {lacks}"]
+
+
+@pytest.mark.shows(NAME, "PUT /chat/archiveChat/{instance}", "lastMessage", "chat", "archive", "answer.archived")
+@pytest.mark.shows(NAME, "PUT /chat/markChatUnread/{instance}", "chat", "answer.markedChatUnread")
+async def test_chats_are_archived_taken_out_again_and_marked_unread(evolution: Evolution) -> None:
+    device = await evolution.connected()
+    jid = f"{FRIEND}@s.whatsapp.net"
+    last = {"key": {"remoteJid": jid, "fromMe": False, "id": "3A01"}, "messageTimestamp": 1717689097}
+
+    def kept() -> KeptAccount:
+        return evolution.gateway.engine.store.account(evolution.tenant.id, device)
+
+    for body, archived in (
+        ({"lastMessage": last, "archive": True}, (jid,)),
+        ({"chat": FRIEND, "archive": False}, ()),
+    ):
+        answer = await evolution.put(f"/chat/archiveChat/{INSTANCE}", body)
+        assert (answer.status_code, answer.json()["archived"]) == (201, True), answer.text
+        assert kept().archived == archived
+    answer = await evolution.put(f"/chat/markChatUnread/{INSTANCE}", {"chat": jid})
+    assert (answer.status_code, answer.json()) == (201, {"chatId": jid, "markedChatUnread": True})
+    assert kept().unread == (jid,)
+    wrong = await evolution.put(f"/chat/archiveChat/{INSTANCE}", {"chat": FRIEND})
+    assert messages_of(wrong) == [['instance requires property "archive"']]
+
+
+@pytest.mark.shows(NAME, "GET /label/findLabels/{instance}", "answer.id", "answer.name", "answer.color")
+@pytest.mark.shows(NAME, "PUT /label/handleLabel/{instance}", "number", "labelId", "action", "answer.add", "error 404")
+async def test_labels_are_found_given_and_taken_off(evolution: Evolution) -> None:
+    device = await evolution.connected()
+    first = (await evolution.get(f"/label/findLabels/{INSTANCE}")).json()[0]
+    assert list(first) == ["color", "name", "id", "predefinedId"]
+    jid = f"{FRIEND}@s.whatsapp.net"
+    for action, chats in (("add", [jid]), ("remove", [])):
+        body = {"number": FRIEND, "labelId": first["id"], "action": action}
+        answer = await evolution.put(f"/label/handleLabel/{INSTANCE}", body)
+        assert (answer.status_code, answer.json()) == (200, {"numberJid": jid, "labelId": first["id"], action: True})
+        (label, *_) = (await evolution.tenant.get(f"/devices/{device}/labels")).json()
+        assert label["chats"] == chats
+    nobody = {"number": NOBODY_THERE, "labelId": first["id"], "action": "add"}
+    refused = await evolution.put(f"/label/handleLabel/{INSTANCE}", nobody)
+    assert (refused.status_code, messages_of(refused)) == (404, ["Number is not on WhatsApp"])
 
 
 @pytest.mark.shows(NAME, "GET /chat/fetchPrivacySettings/{instance}", *(f"answer.{name}" for name in SETTINGS))

@@ -42,6 +42,15 @@ class Picture(Struct, frozen=True, kw_only=True):
     url: str
 
 
+class Label(Struct, frozen=True, kw_only=True):
+    """What a business account sorts its chats by; `color` is WhatsApp's number for it, `chats` are JIDs."""
+
+    id: str
+    name: str
+    color: int = 0
+    chats: tuple[str, ...] = ()
+
+
 class KnownContact(Struct, frozen=True, kw_only=True):
     """`name` is what the account's owner calls the contact, `push_name` what it calls itself."""
 

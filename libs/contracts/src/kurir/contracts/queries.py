@@ -13,7 +13,7 @@ from msgspec import Meta, Raw, Struct
 from kurir.contracts.content import Address, Media, MessageKey
 from kurir.contracts.errors import ErrorCode
 from kurir.contracts.groups import Group, GroupHead, MemberChange, MemberChanged
-from kurir.contracts.people import KnownContact, NumberCheck, Picture, Privacy, TypingState
+from kurir.contracts.people import KnownContact, Label, NumberCheck, Picture, Privacy, TypingState
 from kurir.contracts.states import Reason
 
 ANSWER_WITHIN_S = 35.0
@@ -82,6 +82,10 @@ class AboutShown(Struct, frozen=True, kw_only=True):
     """None: there is no about text, or none for this device to see."""
 
     about: str | None = None
+
+
+class LabelsShown(Struct, frozen=True, kw_only=True):
+    labels: tuple[Label, ...]
 
 
 class BlockedShown(Struct, frozen=True, kw_only=True):
@@ -278,6 +282,29 @@ class MarkRead(Question[Done], frozen=True, kw_only=True):
     played: bool = False
 
 
+class ArchiveChat(Question[Done], frozen=True, kw_only=True):
+    """Put a chat away on all of the account's devices, or take it out again."""
+
+    chat: str
+    archived: bool
+
+
+class MarkUnread(Question[Done], frozen=True, kw_only=True):
+    """Mark a chat as one to look at, on all of the account's devices; its sender learns nothing of it."""
+
+    chat: str
+
+
+class ListLabels(Question[LabelsShown], frozen=True, kw_only=True):
+    pass
+
+
+class LabelChat(Question[Done], frozen=True, kw_only=True):
+    chat: str
+    label: str
+    labeled: bool
+
+
 # --- methods --------------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +356,10 @@ _ALL = (
     Method("presence.typing", ShowTyping, Done, False, "Appear to be typing or recording in a chat."),
     Method("presence.watch", WatchPresence, Done, False, "Hear when a person is online."),
     Method("chats.read", MarkRead, Done, False, "Mark messages as read or played."),
+    Method("chats.archive", ArchiveChat, Done, True, "Archive a chat, or take it out of the archive."),
+    Method("chats.unread", MarkUnread, Done, True, "Mark a chat as unread."),
+    Method("labels.list", ListLabels, LabelsShown, False, "The labels of a business account."),
+    Method("labels.set", LabelChat, Done, True, "Give a chat a label, or take it off."),
 )
 
 METHODS = {method.name: method for method in _ALL}

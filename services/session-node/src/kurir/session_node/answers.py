@@ -20,12 +20,14 @@ from kurir.runtime.objects import ObjectStore
 from kurir.session_node.creations import Creations, CreationUnknown
 from kurir.session_node.engines.engine import Capability, MediaFailed, NotConnected, NotPairing, Scans
 from kurir.session_node.engines.requests import (
+    ArrangesChats,
     BlocksPeople,
     ChecksNumbers,
     HandlesGroups,
     HasProfile,
     KeepsPrivacy,
     KnowsContacts,
+    LabelsChats,
     MarksRead,
     RemovesPictures,
     RequestFailed,
@@ -82,6 +84,10 @@ class Answers:
             "presence.typing": Row("presence", _show_typing),
             "presence.watch": Row("presence", _watch_presence),
             "chats.read": Row("mark_read", _mark_read),
+            "chats.archive": Row("archive", _archive_chat),
+            "chats.unread": Row("archive", _mark_unread),
+            "labels.list": Row("labels", _list_labels),
+            "labels.set": Row("labels", _label_chat),
         }
 
     async def answer(self, session: DeviceSession | None, question: Question[Any]) -> Reply:
@@ -255,6 +261,25 @@ async def _watch_presence(session: ShowsPresence, asked: queries.WatchPresence) 
 
 async def _mark_read(session: MarksRead, asked: queries.MarkRead) -> Done:
     await session.mark_read(asked.keys, asked.played)
+    return Done()
+
+
+async def _archive_chat(session: ArrangesChats, asked: queries.ArchiveChat) -> Done:
+    await session.archive_chat(asked.chat, asked.archived)
+    return Done()
+
+
+async def _mark_unread(session: ArrangesChats, asked: queries.MarkUnread) -> Done:
+    await session.mark_unread(asked.chat)
+    return Done()
+
+
+async def _list_labels(session: LabelsChats, asked: queries.ListLabels) -> queries.LabelsShown:
+    return queries.LabelsShown(labels=await session.labels())
+
+
+async def _label_chat(session: LabelsChats, asked: queries.LabelChat) -> Done:
+    await session.label_chat(asked.chat, asked.label, asked.labeled)
     return Done()
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from kurir.contracts.people import TypingState
+from kurir.contracts.people import Label, TypingState
 
 
 class ShowPresence(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -19,6 +19,19 @@ class ShowTyping(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkno
     state: TypingState = "typing"
 
 
+class Archive(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    archived: bool
+
+
+class LabelView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a business account sorts its chats by. `color` is WhatsApp's number for it; `chats` are ids."""
+
+    id: str
+    name: str
+    color: int
+    chats: list[str]
+
+
 class ReadMessages(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`messageIds` are WhatsApp's (`3A…`). In a group `participant` is their sender. `played` is for voice notes."""
 
@@ -27,3 +40,7 @@ class ReadMessages(Struct, frozen=True, kw_only=True, rename="camel", forbid_unk
     ]
     participant: Annotated[str, Meta(max_length=64)] | None = None
     played: bool = False
+
+
+def label_view_of(label: Label) -> LabelView:
+    return LabelView(id=label.id, name=label.name, color=label.color, chats=list(label.chats))

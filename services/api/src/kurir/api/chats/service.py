@@ -8,7 +8,7 @@ from kurir.api.problems import Problem
 from kurir.api.questions import Questions
 from kurir.contracts import queries
 from kurir.contracts.content import MessageKey
-from kurir.contracts.people import TypingState
+from kurir.contracts.people import Label, TypingState
 
 
 class Chats:
@@ -31,6 +31,29 @@ class Chats:
         device = self._devices.get(caller, device_id)
         jid = person_in(chat, caller.tenant.country, "chatId")
         await self._questions.ask(queries.WatchPresence(tenant=device.tenant, device=device.id, jid=jid))
+
+    async def archive(self, caller: Caller, device_id: str, chat: str, *, archived: bool) -> None:
+        device = self._devices.get(caller, device_id)
+        jid = chat_in(chat, caller.tenant.country, "chatId")
+        await self._questions.ask(
+            queries.ArchiveChat(tenant=device.tenant, device=device.id, chat=jid, archived=archived)
+        )
+
+    async def mark_unread(self, caller: Caller, device_id: str, chat: str) -> None:
+        device = self._devices.get(caller, device_id)
+        jid = chat_in(chat, caller.tenant.country, "chatId")
+        await self._questions.ask(queries.MarkUnread(tenant=device.tenant, device=device.id, chat=jid))
+
+    async def labels(self, caller: Caller, device_id: str) -> tuple[Label, ...]:
+        device = self._devices.get(caller, device_id)
+        return (await self._questions.ask(queries.ListLabels(tenant=device.tenant, device=device.id))).labels
+
+    async def set_label(self, caller: Caller, device_id: str, chat: str, label: str, *, labeled: bool) -> None:
+        device = self._devices.get(caller, device_id)
+        jid = chat_in(chat, caller.tenant.country, "chatId")
+        await self._questions.ask(
+            queries.LabelChat(tenant=device.tenant, device=device.id, chat=jid, label=label, labeled=labeled)
+        )
 
     async def mark_read(self, caller: Caller, device_id: str, chat: str, read: ReadMessages) -> None:
         device = self._devices.get(caller, device_id)

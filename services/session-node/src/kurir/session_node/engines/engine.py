@@ -45,6 +45,8 @@ Capability = Literal[
     "privacy",
     "blocking",
     "reject_calls",
+    "archive",
+    "labels",
 ]
 
 

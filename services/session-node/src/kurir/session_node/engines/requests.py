@@ -7,10 +7,11 @@ from typing import Protocol, runtime_checkable
 
 from kurir.contracts.content import Address, MessageKey
 from kurir.contracts.groups import Group, GroupMember, MemberChange, MemberChanged, MemberRole
-from kurir.contracts.people import KnownContact, NumberCheck, Picture, Privacy, TypingState
+from kurir.contracts.people import KnownContact, Label, NumberCheck, Picture, Privacy, TypingState
 from kurir.contracts.states import Reason
 
 __all__ = [
+    "ArrangesChats",
     "BlocksPeople",
     "ChecksNumbers",
     "Group",
@@ -20,6 +21,8 @@ __all__ = [
     "KeepsPrivacy",
     "KnownContact",
     "KnowsContacts",
+    "Label",
+    "LabelsChats",
     "MarksRead",
     "MemberChange",
     "MemberChanged",
@@ -147,6 +150,26 @@ class RejectsCalls(Protocol):
 
     async def reject_call(self, caller: str, call_id: str) -> None:
         """`caller` is the JID under which the call was reported."""
+        ...
+
+
+@runtime_checkable
+class ArrangesChats(Protocol):
+    """Capability `archive`: how chats stand on the account's own devices."""
+
+    async def archive_chat(self, chat: str, archived: bool) -> None: ...
+
+    async def mark_unread(self, chat: str) -> None: ...
+
+
+@runtime_checkable
+class LabelsChats(Protocol):
+    """Capability `labels`, of business accounts."""
+
+    async def labels(self) -> tuple[Label, ...]: ...
+
+    async def label_chat(self, chat: str, label: str, labeled: bool) -> None:
+        """Raises RequestFailed `not_allowed` when there is no such label."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from litestar.handlers import HTTPRouteHandler
 
-from kurir.api.legacy.evolution import chats, found_messages, groups, instances, profile, settings, webhooks
+from kurir.api.legacy.evolution import chats, found_messages, groups, instances, labels, profile, settings, webhooks
 from kurir.api.legacy.evolution.calls import Handler, route
 from kurir.api.legacy.evolution.messages import send_of
 from kurir.api.legacy.evolution.settings import lacking
@@ -57,8 +57,8 @@ ROUTES: dict[str, dict[str, Handler]] = {
     f"/chat/findStatusMessage/{_I}": {"POST": found_messages.find_statuses},
     f"/chat/findChats/{_I}": {"GET": found_messages.find_chats, "POST": found_messages.find_chats},
     f"/chat/getBase64FromMediaMessage/{_I}": {"POST": found_messages.show_file},
-    f"/chat/archiveChat/{_I}": {"PUT": lacking("archiving chats"), "POST": lacking("archiving chats")},
-    f"/chat/markChatUnread/{_I}": {"PUT": lacking("unread marks of chats"), "POST": lacking("unread marks of chats")},
+    f"/chat/archiveChat/{_I}": {"PUT": labels.archive, "POST": labels.archive},
+    f"/chat/markChatUnread/{_I}": {"PUT": labels.mark_unread, "POST": labels.mark_unread},
     f"/chat/updateBlockStatus/{_I}": {"PUT": profile.set_blocked, "POST": profile.set_blocked},
     f"/chat/fetchBusinessProfile/{_I}": {"POST": lacking("business profiles")},
     f"/chat/fetchPrivacySettings/{_I}": {"GET": profile.show_privacy},
@@ -83,8 +83,8 @@ ROUTES: dict[str, dict[str, Handler]] = {
     f"/group/updateSetting/{_I}": {"PUT": groups.set_setting, "POST": groups.set_setting},
     f"/group/toggleEphemeral/{_I}": {"PUT": groups.set_expiration, "POST": groups.set_expiration},
     f"/group/leaveGroup/{_I}": {"DELETE": groups.leave},
-    f"/label/findLabels/{_I}": {"GET": lacking("labels")},
-    f"/label/handleLabel/{_I}": {"PUT": lacking("labels"), "POST": lacking("labels")},
+    f"/label/findLabels/{_I}": {"GET": labels.find_labels},
+    f"/label/handleLabel/{_I}": {"PUT": labels.handle_label, "POST": labels.handle_label},
     f"/call/offer/{_I}": {"POST": lacking("calls")},
 }
 

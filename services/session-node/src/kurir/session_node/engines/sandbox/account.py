@@ -1,11 +1,12 @@
-"""What a sandbox account shows of itself, to whom, and whom it blocks. It is kept; its contacts do not look."""
+"""What a sandbox account shows of itself, to whom, whom it blocks and how its chats stand. It is kept; its contacts do
+not look."""
 
 from collections.abc import Awaitable, Callable
 
 from msgspec import structs
 
 from kurir.contracts.content import Address
-from kurir.session_node.engines.requests import Privacy
+from kurir.session_node.engines.requests import Label, Privacy, RequestFailed
 from kurir.session_node.engines.sandbox import contacts
 from kurir.session_node.engines.sandbox.store import KeptAccount, Store
 
@@ -60,8 +61,30 @@ class Account:
 
     async def set_blocked(self, jid: str, blocked: bool) -> None:
         await self._ask_about(jid)
-        others = tuple(one for one in self._kept().blocked if one != jid)
-        self._keep(blocked=(*others, jid) if blocked else others)
+        self._keep(blocked=_with(self._kept().blocked, jid, blocked))
+
+    async def archive_chat(self, chat: str, archived: bool) -> None:
+        await self._ask_about(chat)
+        self._keep(archived=_with(self._kept().archived, chat, archived))
+
+    async def mark_unread(self, chat: str) -> None:
+        await self._ask_about(chat)
+        self._keep(unread=_with(self._kept().unread, chat, True))
+
+    async def labels(self) -> tuple[Label, ...]:
+        return self._kept().labels
+
+    async def label_chat(self, chat: str, label: str, labeled: bool) -> None:
+        await self._ask_about(chat)
+        labels = self._kept().labels
+        if label not in (one.id for one in labels):
+            raise RequestFailed("not_allowed", f"there is no label {label}")
+        self._keep(
+            labels=tuple(
+                structs.replace(one, chats=_with(one.chats, chat, labeled)) if one.id == label else one
+                for one in labels
+            )
+        )
 
     def _kept(self) -> KeptAccount:
         self._require_me()
@@ -69,3 +92,8 @@ class Account:
 
     def _keep(self, **facts: object) -> None:
         self._store.keep_account(*self._key, structs.replace(self._kept(), **facts))
+
+
+def _with(listed: tuple[str, ...], jid: str, wanted: bool) -> tuple[str, ...]:
+    others = tuple(one for one in listed if one != jid)
+    return (*others, jid) if wanted else others

@@ -155,6 +155,8 @@ class SandboxSession:
         self.set_picture, self.remove_picture = account.set_picture, account.remove_picture
         self.privacy, self.set_privacy = account.privacy, account.set_privacy
         self.blocked, self.set_blocked = account.blocked, account.set_blocked
+        self.archive_chat, self.mark_unread = account.archive_chat, account.mark_unread
+        self.labels, self.label_chat = account.labels, account.label_chat
 
     @property
     def connected(self) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from kurir.session_node.engines.engine import ReceiptSeen, Received
-from kurir.session_node.engines.requests import Group, Privacy
+from kurir.session_node.engines.requests import Group, Label, Privacy
 
 BUSY_TIMEOUT_S = 0.5  # other shards of the node hold the write lock for single milliseconds
 
@@ -27,6 +27,16 @@ EVERYBODY = Privacy(
     groups="all",
     calls="all",
 )
+
+
+LABELS = (
+    Label(id="1", name="New customer", color=0),
+    Label(id="2", name="New order", color=1),
+    Label(id="3", name="Pending payment", color=2),
+    Label(id="4", name="Paid", color=3),
+    Label(id="5", name="Order complete", color=4),
+)
+"""With which WhatsApp's business app begins."""
 
 
 class Mail(Struct, kw_only=True, eq=False):
@@ -52,14 +62,17 @@ class KeptGroup(Struct, frozen=True, kw_only=True):
 
 
 class KeptAccount(Struct, frozen=True, kw_only=True):
-    """What an account shows of itself, to whom, and the JIDs that are blocked. `picture` is the id of one that was set,
-    "" when it was taken away."""
+    """What an account shows of itself and to whom, the JIDs that are blocked, and how its chats stand. `picture` is the
+    id of one that was set, "" when it was taken away."""
 
     name: str | None = None
     about: str | None = None
     picture: str | None = None
     privacy: Privacy = EVERYBODY
     blocked: tuple[str, ...] = ()
+    archived: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    labels: tuple[Label, ...] = LABELS
 
 
 class _Kept(Struct, frozen=True, array_like=True):
