@@ -78,7 +78,7 @@ async def test_a_message_is_followed_from_queued_to_read(api: Api, own_mongo: Mo
     assert seen == ["QUEUED", "SENT", "DELIVERED", "READ"]
     shown = (await tenant.get(f"/api/messages/{message}")).json()
     assert (shown["messageId"], shown["to"], shown["kind"], shown["direction"]) == ("3EB0", TO, "text", "outbound")
-    assert shown["content"] == {"kind": "text", "text": "Halo!", "linkPreview": False, "preview": None}
+    assert shown["content"] == {"kind": "text", "text": "Halo!", "linkPreview": False, "preview": None, "style": None}
 
 
 async def test_a_young_message_that_is_not_written_yet_is_waited_for(

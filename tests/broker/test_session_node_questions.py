@@ -3,15 +3,21 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from PIL import Image as Picture
 
 from kurir.contracts import queries, subjects
+from kurir.contracts.content import Media
 from kurir.contracts.groups import Group
+from kurir.contracts.people import Privacy
 from kurir.contracts.queries import Question, Refused
+from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.broker import Bus
+from kurir.runtime.objects import ObjectStore
 from kurir.runtime.partitions import partition_of
 from kurir.session_node import rpc
 from tests.support.conditions import until
@@ -73,6 +79,7 @@ async def test_questions_of_every_kind_are_answered(gateway: Gateway, shard: Loc
     facts: dict[str, Any] = {"tenant": TENANT, "device": "d1"}
     group = await ask(gateway, queries.CreateGroup(**facts, id="g1", subject="Office", members=(FRIEND,)))
     assert isinstance(group, Group)
+    picture = await a_picture(gateway)
     asked: tuple[Question[Any], ...] = (
         queries.ListGroups(**facts),
         queries.ShowGroup(**facts, group=group.jid),
@@ -83,19 +90,45 @@ async def test_questions_of_every_kind_are_answered(gateway: Gateway, shard: Loc
         queries.SetDescription(**facts, group=group.jid, description="Us"),
         queries.SetGroupRights(**facts, group=group.jid, is_announce=True),
         queries.SetDisappearing(**facts, group=group.jid, seconds=86_400),
+        queries.SetGroupPicture(**facts, group=group.jid, picture=picture),
+        queries.ShowInvitation(**facts, code="AbCdEfGhIj"),
         queries.JoinGroup(**facts, code="AbCdEfGhIj"),
         queries.ListContacts(**facts),
         queries.CheckNumbers(**facts, phones=("6281234567",)),
         queries.ShowPicture(**facts, jid=FRIEND),
+        queries.ShowAbout(**facts, jid=FRIEND),
+        queries.SetName(**facts, name="Office"),
+        queries.SetAbout(**facts, about="At work"),
+        queries.SetPicture(**facts, picture=picture),
+        queries.RemovePicture(**facts),
+        queries.ShowPrivacy(**facts),
+        queries.SetPrivacy(**facts, privacy=Privacy(last_seen="contacts")),
+        queries.SetBlocked(**facts, jid=FRIEND, blocked=True),
+        queries.ListBlocked(**facts),
         queries.ShowPresence(**facts, online=True),
         queries.ShowTyping(**facts, chat=FRIEND, state="typing"),
         queries.WatchPresence(**facts, jid=FRIEND),
         queries.MarkRead(**facts, keys=()),
+        queries.ArchiveChat(**facts, chat=FRIEND, archived=True),
+        queries.MarkUnread(**facts, chat=FRIEND),
+        queries.ListLabels(**facts),
+        queries.LabelChat(**facts, chat=FRIEND, label="1", labeled=True),
         queries.LeaveGroup(**facts, group=group.jid),
     )
     for question in asked:
         assert isinstance(await ask(gateway, question), queries.method_of(question).answer)
     assert {queries.method_of(one).name for one in asked} | {"groups.create", "sandbox.scan"} == set(queries.METHODS)
+
+
+async def a_picture(gateway: Gateway) -> Media:
+    file = BytesIO()
+    Picture.new("RGB", (8, 8), "teal").save(file, "PNG")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield file.getvalue()
+
+    info = await ObjectStore(gateway.bus, MEDIA_BUCKET).put_stream(f"{TENANT}/m1", whole(), max_bytes=10_000)
+    return Media(object=info.name, mimetype="image/png", size=info.size, sha256=info.sha256)
 
 
 async def test_a_device_that_answers_slowly_holds_up_no_other(gateway: Gateway, shard: LocalShard) -> None:
