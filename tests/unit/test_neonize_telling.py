@@ -44,6 +44,29 @@ def a_text(words: str) -> Received:
     return Received(whatsapp_id=words, chat=ANN, sender=ANN, content=Text(text=words), sent_at=NOW)
 
 
+async def test_what_is_opened_is_told_in_its_turn_and_as_it_came_when_it_cannot_be() -> None:
+    told, may_open = Told(), asyncio.Event()
+    telling = Telling(told, AddressBook(), Store({}).number_of)
+
+    async def opened() -> Observation:
+        await may_open.wait()
+        return a_text("opened")
+
+    async def broken() -> Observation:
+        raise RuntimeError("no secret")
+
+    telling.tell(a_text("sealed"), opened)
+    telling.tell(a_text("second"))
+    telling.tell(a_text("broken"), broken)
+    assert told == []
+    may_open.set()
+    await until("all told", lambda: len(told) == 3)
+    assert told == [a_text("opened"), a_text("second"), a_text("broken")]
+    telling.tell(a_text("sealed"), opened)
+    telling.flush()
+    assert told[-1] == a_text("sealed")
+
+
 async def test_what_happens_during_a_look_up_waits_its_turn() -> None:
     told, store = Told(), Store({ANN.jid: ANN_PN})
     telling = Telling(told, AddressBook(), store.number_of)

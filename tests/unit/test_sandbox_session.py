@@ -1,12 +1,13 @@
 """What only the sandbox does: its QR codes, its groups, its memory, and scenarios that no other engine can stage."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from kurir.contracts.content import STATUS, Document, List, ListReply, ListRow, ListSection, Text
+from kurir.contracts.content import STATUS, Document, List, ListReply, ListRow, ListSection, Poll, PollVote, Text
 from kurir.session_node.engines.engine import (
     NotConnected,
     NotPairing,
@@ -201,6 +202,18 @@ async def test_of_a_list_the_first_row_is_chosen(engine: SandboxEngine, watched:
     assert answer.content == ListReply(row_id="soto", title="Soto")
     assert answer.quote is not None
     assert answer.quote.key.whatsapp_id == sent.whatsapp_id
+
+
+async def test_in_a_poll_the_first_option_is_chosen(engine: SandboxEngine, watched: Watched) -> None:
+    session = await connected(engine, watched)
+    poll = Poll(question="Lunch?", options=("yes", "no"))
+    sent = await session.send(SendOrder(message_id="m1", to="628125550114@s.whatsapp.net", content=poll))
+    await until("a vote", lambda: len(watched.received()) == 1)
+    vote = watched.received()[0]
+    assert isinstance(vote.content, PollVote)
+    assert vote.content.hashes == (hashlib.sha256(b"yes").hexdigest(),)
+    assert (vote.content.target.whatsapp_id, vote.content.target.from_me) == (sent.whatsapp_id, True)
+    assert vote.quote is None
 
 
 async def test_a_status_is_seen_by_its_audience(engine: SandboxEngine, watched: Watched) -> None:

@@ -26,6 +26,7 @@ from kurir.contracts.content import (
     Media,
     MessageKey,
     Poll,
+    PollVote,
     Quote,
     Reaction,
     Sticker,
@@ -198,6 +199,14 @@ KINDS: list[tuple[Content, str, dict[str, Any]]] = [
         Poll(question="Which?", options=("a", "b")),
         "pollCreationMessage",
         {"name": "Which?", "options": [{"optionName": "a"}, {"optionName": "b"}], "selectableOptionsCount": 1},
+    ),
+    (
+        PollVote(target=MessageKey(chat="1@lid", whatsapp_id="3EB1", from_me=True), options=("a",), hashes=("ca97",)),
+        "pollUpdateMessage",
+        {
+            "pollCreationMessageKey": {"remoteJid": "1@lid", "fromMe": True, "id": "3EB1", "participant": None},
+            "vote": {"selectedOptions": ["a"]},
+        },
     ),
     (
         List(button="Menu", text="Which?", sections=(ListSection(title="Warm", rows=(ListRow(id="a", title="A"),)),)),

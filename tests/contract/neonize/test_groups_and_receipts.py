@@ -1,11 +1,12 @@
 """Messages in groups, and what becomes known of a message after it was sent."""
 
 import asyncio
+import hashlib
 
 import pytest
 import pytest_asyncio
 
-from kurir.contracts.content import Audio, MessageKey, Reaction, Revoke, Text
+from kurir.contracts.content import Audio, MessageKey, Poll, PollVote, Reaction, Revoke, Text
 from kurir.session_node.engines.engine import ReceiptSeen, SendFailed
 from tests.contract.engine.worlds import Kept
 from tests.contract.neonize.people import VERA, VERA_JID, Person, a_tone
@@ -43,6 +44,24 @@ async def test_a_phones_group_text_is_received_once(whatsapp: EmulatorClient, ay
     heard = [r.content for r in ayu.watched.received() if r.chat.jid == family]
     assert heard == [Text(text="I bring cake"), Text(text="and coffee")]
     assert (await ayu.until_message(first)).sender.pn == VERA_JID
+
+
+async def test_a_vote_in_a_group_is_opened(whatsapp: EmulatorClient, ayu: Person, budi: Person, family: str) -> None:
+    asked = Poll(question="Cake?", options=("yes", "no"), selectable=0)
+    sent = await ayu.send(family, asked)
+    await whatsapp.until_read(VERA, sent.whatsapp_id)
+    assert (await budi.until_message(sent.whatsapp_id)).content == asked
+    vote = {"id": sent.whatsapp_id, "author": ayu.lid, "options": ["yes", "no"]}
+    cast = await whatsapp.say(VERA, family, vote=vote)
+    for person in (ayu, budi):
+        voted = (await person.until_message(cast)).content
+        assert isinstance(voted, PollVote), voted
+        assert voted.hashes == tuple(hashlib.sha256(one).hexdigest() for one in (b"yes", b"no"))
+        assert (voted.target.whatsapp_id, voted.target.from_me) == (sent.whatsapp_id, person is ayu)
+    taken_back = await whatsapp.say(VERA, family, vote={**vote, "options": []})
+    voted = (await ayu.until_message(taken_back)).content
+    assert isinstance(voted, PollVote)
+    assert voted.hashes == ()
 
 
 async def test_in_a_group_a_reaction_and_a_revocation_name_the_author(ayu: Person, budi: Person, family: str) -> None:

@@ -21,6 +21,7 @@ from kurir.contracts.content import (
     Location,
     MessageKey,
     Poll,
+    PollVote,
     Quote,
     Reaction,
     Revoke,
@@ -198,6 +199,19 @@ async def test_a_quoted_message_of_our_own_has_ourselves_as_its_author(
     quoted = (await budi.until_message(reminder.whatsapp_id)).quote
     assert quoted is not None
     assert (quoted.key.participant, quoted.key.from_me) == (ayu.lid, False)
+
+
+@pytest.mark.parametrize("is_to_number", [True, False], ids=["to a number", "to a hidden id"])
+async def test_a_vote_of_a_phone_is_opened(whatsapp: EmulatorClient, ayu: Person, is_to_number: bool) -> None:
+    vera = VERA_JID if is_to_number else str((await whatsapp.contact(VERA))["lid"])
+    sent = await ayu.send(vera, Poll(question="Lunch?", options=("yes", "no", "later")))
+    await whatsapp.until_read(VERA, sent.whatsapp_id)
+    author = ayu.jid if is_to_number else ayu.lid
+    vote = {"id": sent.whatsapp_id, "author": author, "options": ["later"]}
+    voted = await ayu.until_message(await whatsapp.say(VERA, ayu.phone, vote=vote))
+    assert isinstance(voted.content, PollVote), voted.content
+    assert voted.content.hashes == (hashlib.sha256(b"later").hexdigest(),)
+    assert (voted.content.target.whatsapp_id, voted.content.target.from_me) == (sent.whatsapp_id, True)
 
 
 async def test_what_a_phone_chooses_from_a_list_is_received(whatsapp: EmulatorClient, ayu: Person) -> None:

@@ -1,12 +1,16 @@
 """Messages that the virtual phones send, built from what the control API is told."""
 
+import hashlib
 import secrets
 import time
 from typing import Any, Literal
 
 import msgspec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf import json_format
 
+from tests.support.whatsapp_emulator.jid import Jid
+from tests.support.whatsapp_emulator.keys import hkdf
 from tests.support.whatsapp_emulator.media_host import MediaHost
 from tests.support.whatsapp_emulator.protobufs import e2e
 
@@ -64,6 +68,14 @@ class Poll(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     selectable: int = 1
 
 
+class Vote(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The options that are chosen in a poll, which this phone has read; `author` is the JID of who asked."""
+
+    id: str
+    author: str
+    options: list[str]
+
+
 class Edit(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Another text for a message sent before."""
 
@@ -84,6 +96,7 @@ class Saying(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     media: MediaFile | None = None
     reaction: Reaction | None = None
     poll: Poll | None = None
+    vote: Vote | None = None
     edit: Edit | None = None
     revoke: str | None = None
     message: dict[str, Any] | None = None
@@ -118,6 +131,25 @@ def edit_attribute(message: Any) -> str | None:
     protocol = e2e.ProtocolMessage
     known: dict[int, str] = {protocol.MESSAGE_EDIT: "1", protocol.REVOKE: "7"}
     return known.get(message.protocolMessage.type)
+
+
+def vote_of(vote: Vote, poll: Any, voter: Jid, group: str | None) -> Any:
+    """A vote in a poll, which is sealed with the poll's secret: whatsmeow's msgsecret.go."""
+    chat = group or vote.author
+    info = f"{vote.id}{vote.author}{voter}Poll Vote".encode()
+    secret = hkdf(poll.messageContextInfo.messageSecret, 32, info=info)
+    chosen = [hashlib.sha256(option.encode()).digest() for option in vote.options]
+    iv = secrets.token_bytes(12)
+    said = e2e.PollVoteMessage(selectedOptions=chosen).SerializeToString()
+    sealed = AESGCM(secret).encrypt(iv, said, f"{vote.id}\0{voter}".encode())
+    update = e2e.PollUpdateMessage(
+        vote=e2e.PollEncValue(encPayload=sealed, encIV=iv), senderTimestampMS=int(time.time() * 1000)
+    )
+    key = update.pollCreationMessageKey
+    key.ID, key.fromMe, key.remoteJID = vote.id, False, chat
+    if chat != vote.author:
+        key.participant = vote.author
+    return e2e.Message(pollUpdateMessage=update)
 
 
 def media_in(message: Any) -> tuple[Any, str] | None:

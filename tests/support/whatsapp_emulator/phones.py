@@ -167,7 +167,11 @@ class Phones:
         to = self.address(saying.to)
         ids = []
         for number in range(saying.count):
-            message = contents.message_of(saying, number, self._media)
+            if saying.vote is not None:
+                poll = self._read[phone.phone, saying.vote.id]
+                message = contents.vote_of(saying.vote, poll, phone.lid, str(to) if to.is_group else None)
+            else:
+                message = contents.message_of(saying, number, self._media)
             ids.append(self.send(phone, to, message, message_id=saying.id, is_damaged=saying.is_damaged))
             if number % SAID_AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -22,6 +22,7 @@ Kind = Literal[
     "location",
     "contact",
     "poll",
+    "poll_vote",
     "list",
     "list_reply",
     "reaction",
@@ -186,6 +187,18 @@ class Reaction(Struct, frozen=True, kw_only=True, tag_field="kind", tag="reactio
     emoji: str
 
 
+class PollVote(Struct, frozen=True, kw_only=True, tag_field="kind", tag="poll_vote"):
+    """What somebody chooses in the poll `target` from now on; nothing takes the vote back.
+
+    WhatsApp tells `hashes`, the SHA-256 of each chosen option's text in lower-case hex; `options` are their texts, none
+    of a poll that is not known here.
+    """
+
+    target: MessageKey
+    hashes: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
 class Edit(Struct, frozen=True, kw_only=True, tag_field="kind", tag="edit"):
     """Another text for a message, WhatsApp allows it for 15 minutes; for media the new caption."""
 
@@ -215,6 +228,7 @@ Content = (
     | Location
     | Contact
     | Poll
+    | PollVote
     | List
     | ListReply
     | Reaction

@@ -21,6 +21,7 @@ from kurir.contracts.content import (
     Media,
     MessageKey,
     Poll,
+    PollVote,
     Quote,
     Reaction,
     Revoke,
@@ -108,6 +109,10 @@ def message(
                 "selectableOptionsCount": content.selectable,
             }
             return _wrapped("pollCreationMessage", poll, context)
+        case PollVote():
+            vote = {"selectedOptions": list(content.options or content.hashes)}
+            update = {"pollCreationMessageKey": key_of(content.target), "vote": vote}
+            return _wrapped("pollUpdateMessage", update, context)
         case List():
             return _wrapped("listMessage", _list(content), context)
         case ListReply():

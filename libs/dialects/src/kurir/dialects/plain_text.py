@@ -1,11 +1,11 @@
 """What a message says, as one text, for APIs whose webhooks know nothing else of it. Pure."""
 
-from kurir.contracts.content import Contact, Content, Edit, List, ListReply, Location, Poll, Reaction, Text
+from kurir.contracts.content import Contact, Content, Edit, List, ListReply, Location, Poll, PollVote, Reaction, Text
 
 
 def text_of(content: Content) -> str:
     """The words, the caption, the emoji, names and numbers of contacts, a place's coordinates, a poll's question, what
-    a list is about and what was chosen from it."""
+    a list is about, and what was chosen of either."""
     match content:
         case Text(text=text) | Edit(text=text) | Reaction(emoji=text) | Poll(question=text):
             return text
@@ -13,6 +13,8 @@ def text_of(content: Content) -> str:
             return "\n".join(filter(None, (title, text)))
         case ListReply(title=title, row_id=row_id):
             return title or row_id
+        case PollVote(options=options):
+            return ", ".join(options)
         case Contact(contacts=cards):
             return ", ".join(" ".join((card.name, *card.phones)) for card in cards)
         case Location():

@@ -288,6 +288,7 @@ class Outbound:
             return await self._unknown(command, attempt, "engine_error", repr(error))
         self._meters.send_seconds.observe(time.perf_counter() - began)
         self._session.was_sent(sent.whatsapp_id, command.id, command.to)
+        self._session.polls.remember(sent.whatsapp_id, content)
         return await self._report(command, "sent", attempt, whatsapp_id=sent.whatsapp_id, at=sent.sent_at)
 
     async def _unknown(self, command: SendMessage, attempt: int, reason: Reason, detail: str) -> Done | Hold:

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from kurir.contracts import events, subjects
-from kurir.contracts.content import STATUS
+from kurir.contracts.content import STATUS, PollVote
 from kurir.contracts.events import CallUpdated, ConnectionUpdate, Event, MessageStatusChanged, MessageUpserted
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import PublishError, PublishRefused
@@ -26,6 +26,7 @@ from kurir.session_node.inbound import media_failed_event, message_event, receip
 from kurir.session_node.inbound_media import keep_media
 from kurir.session_node.observed import observed_event
 from kurir.session_node.overdue import Overdue, undelivered
+from kurir.session_node.polls import Polls
 from kurir.session_node.receipts import LOOK_BACK_EVENTS, LOOK_BACK_S, SentMessages
 from kurir.session_node.shared import Shared
 from kurir.session_node.tasks import ended
@@ -61,6 +62,7 @@ class Reports:
         event_log: EventLog,
         sent: SentMessages,
         overdue: Overdue,
+        polls: Polls,
         no_send: asyncio.Event,
         when_stored: Callable[[], None],
         is_owner: Callable[[], bool],
@@ -73,6 +75,7 @@ class Reports:
         self._log = event_log
         self._sent = sent
         self._overdue = overdue
+        self._polls = polls
         self._no_send = no_send
         self._when_stored = when_stored
         self._is_owner = is_owner
@@ -166,6 +169,9 @@ class Reports:
         content, missing = await keep_media(
             self._shared.media, self._tenant, report, self._shared.inbound_media_max_bytes
         )
+        self._polls.remember(report.whatsapp_id, content)
+        if isinstance(content, PollVote):
+            content = await self._polls.named(content)
         told = message_event(self._tenant, self._device, report, content)
         if missing is None:
             return [told]

@@ -37,6 +37,7 @@ from kurir.session_node.inbound import connection_event, session_after
 from kurir.session_node.overdue import Overdue
 from kurir.session_node.own_messages import order
 from kurir.session_node.pacing import Pace
+from kurir.session_node.polls import Polls
 from kurir.session_node.receipts import SentMessages
 from kurir.session_node.reports import WAITING_LIMIT, Reports
 from kurir.session_node.session_record import SessionRecord
@@ -89,6 +90,7 @@ class DeviceSession:
         self._timer: asyncio.TimerHandle | None = None
         self._reconciling: asyncio.Task[None] | None = None
         self._commands_wait = False
+        self.polls = Polls(tenant, device_id, shared.bus)
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._connection = Connection(tenant, device_id, shared, self._report, self._is_silent)
         self._habits = Habits(device_id, lambda: self.engine_session, partial(order, shared.bus))
@@ -99,6 +101,7 @@ class DeviceSession:
             self.log,
             self._sent,
             self._overdue,
+            self.polls,
             self._connection.no_send,
             self._all_stored,
             lease.valid,

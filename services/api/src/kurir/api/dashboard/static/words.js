@@ -37,6 +37,7 @@ export function preview({ kind, content }) {
     location: () => content.name ?? `${content.latitude}, ${content.longitude}`,
     contact: () => (content.contacts ?? []).map((card) => card.name).join(", "),
     poll: () => content.question,
+    poll_vote: () => (content.options ?? []).join(", ") || "Vote",
     list: () => content.title ?? content.text ?? content.button,
     list_reply: () => content.title || content.rowId,
     reaction: () => content.emoji || "Reaction taken back",

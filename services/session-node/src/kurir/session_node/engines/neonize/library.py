@@ -177,6 +177,7 @@ class GoLibrary:
     def __init__(self, binder: Any) -> None:
         self._go = binder.gocode
         self._proxy_settings = binder.ProxySettings
+        self._taken = binder.consume_bytes_struct
         self._listeners: dict[bytes, Listener] = {}
         self._on_qr = binder.func_string(self._qr)
         self._on_status = binder.func_string(self._status)
@@ -231,7 +232,8 @@ class GoLibrary:
 
     def ask(self, client: bytes, function: str, arguments: tuple[bytes | int, ...]) -> bytes:
         answer: bytes = getattr(self._go, function)(client, *arguments)
-        return answer
+        # Of some functions the binder hands over the struct itself, which is to be read and freed.
+        return answer if isinstance(answer, bytes) else self._taken(answer, None, ())
 
     def pair_phone(self, client: bytes, params: bytes) -> bytes:
         answer: bytes = self._go.PairPhone(client, params, len(params))

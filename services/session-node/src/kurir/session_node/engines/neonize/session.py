@@ -6,6 +6,7 @@ reported (whatsmeow acknowledges before we hear of it), nor that WhatsApp likes 
 """
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import Callable
@@ -14,12 +15,14 @@ from typing import Any
 
 import msgspec
 
+from kurir.contracts.content import Unsupported
 from kurir.runtime.settings import mask_url_password
 from kurir.session_node.engines.engine import (
     CaughtUp,
     MediaFailed,
     NotConnected,
     Observation,
+    Received,
     Report,
     SendOrder,
     Sent,
@@ -286,7 +289,7 @@ class NeonizeSession:
             if received is not None:
                 chat, sender = self._people.complete(received.chat), self._people.complete(received.sender)
                 self._quiet.heard((chat.jid, chat.pn, chat.lid))
-                self._tell(msgspec.structs.replace(received, chat=chat, sender=sender))
+                self._tell_message(msgspec.structs.replace(received, chat=chat, sender=sender), data)
         elif kind == lib.RECEIPT:
             receipt = from_whatsapp.receipt(data)
             if receipt is not None:
@@ -337,6 +340,20 @@ class NeonizeSession:
     def _tell(self, observation: Observation) -> None:
         if not self._over:
             self._telling.tell(observation)
+
+    def _tell_message(self, received: Received, data: bytes) -> None:
+        """A vote is sealed with a secret that the library's store has; one that cannot be opened is told as it is."""
+        if not self._over:
+            is_vote = received.content == Unsupported(whatsapp_type="pollUpdateMessage")
+            self._telling.tell(received, functools.partial(self._open_vote, received, data) if is_vote else None)
+
+    async def _open_vote(self, received: Received, data: bytes) -> Received:
+        from kurir.session_node.engines.neonize import from_whatsapp
+
+        link = self._require_link()
+        answer = await link.call(self._shared.library.ask, "DecryptPollVote", (data, len(data)), timeout_s=LOOK_UP_S)
+        vote = from_whatsapp.opened_vote(data, answer, self._own_jids())
+        return received if vote is None else msgspec.structs.replace(received, content=vote)
 
     async def _number_of(self, hidden: str) -> str | None:
         from kurir.session_node.engines.neonize import from_whatsapp, to_whatsapp

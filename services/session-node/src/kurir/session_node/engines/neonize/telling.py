@@ -1,10 +1,11 @@
 """What a session tells, in its order, with people's phone numbers where the library knows them.
 
 Groups and presence name people by hidden id alone. Whose number has not been met yet is looked up in the device's
-store; what happens meanwhile waits its turn. A change of the connection waits for nobody.
+store, and sealed votes are opened; what happens meanwhile waits its turn. A change of the connection waits for nobody.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +13,7 @@ from kurir.session_node.engines.engine import Observation, Report, StateChanged
 from kurir.session_node.engines.neonize.address_book import AddressBook
 from kurir.session_node.engines.observations import Seen
 
+Opened = Callable[[], Awaitable[Observation]]
 LOOK_UP_S = 2.0  # a read of the store, some milliseconds; it must not hold up messages
 ASKED_LIMIT = 4096
 
@@ -23,18 +25,18 @@ class Telling:
         self._report = report
         self._people = people
         self._ask_number = ask_number
-        self._waiting: deque[Observation] = deque()
+        self._waiting: deque[tuple[Observation, Opened | None]] = deque()
         self._looking: asyncio.Task[None] | None = None
         self._asked: set[str] = set()
 
-    def tell(self, observation: Observation) -> None:
-        """Report it after all that was told before, now or in a moment."""
+    def tell(self, observation: Observation, opened: Opened | None = None) -> None:
+        """Report it after all that was told before, now or in a moment; `opened` gives what to report instead."""
         if isinstance(observation, StateChanged):
             self.flush()
-        if not self._waiting and not self._unknown(observation):
+        if not self._waiting and opened is None and not self._unknown(observation):
             self._report(self._complete(observation))
             return
-        self._waiting.append(observation)
+        self._waiting.append((observation, opened))
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
@@ -44,13 +46,19 @@ class Telling:
             self._looking.cancel()
             self._looking = None
         while self._waiting:
-            self._report(self._complete(self._waiting.popleft()))
+            self._report(self._complete(self._waiting.popleft()[0]))
 
     async def _look(self) -> None:
         while self._waiting:
-            for hidden in self._unknown(self._waiting[0]):
+            observation, opened = self._waiting[0]
+            for hidden in self._unknown(observation):
                 await self._look_up(hidden)
-            self._report(self._complete(self._waiting.popleft()))
+            if opened is not None:
+                with contextlib.suppress(Exception):  # not connected, too late, cannot be: it is told as it came
+                    async with asyncio.timeout(LOOK_UP_S):
+                        observation = await opened()
+            self._waiting.popleft()
+            self._report(self._complete(observation))
         self._looking = None
 
     async def _look_up(self, hidden: str) -> None:

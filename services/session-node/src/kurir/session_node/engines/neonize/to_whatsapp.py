@@ -53,6 +53,7 @@ from kurir.contracts.content import (
     Media,
     MessageKey,
     Poll,
+    PollVote,
     Quote,
     Reaction,
     Revoke,
@@ -221,7 +222,7 @@ def message(
             return _edit(content)
         case Revoke():
             return Message(protocolMessage=ProtocolMessage(type=ProtocolMessage.REVOKE, key=_key(content.target)))
-        case ListReply() | Unsupported():
+        case PollVote() | ListReply() | Unsupported():
             raise SendFailed("kind_not_supported", getattr(content, "whatsapp_type", kind_of(content)))
 
 

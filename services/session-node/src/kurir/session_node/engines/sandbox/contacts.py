@@ -19,6 +19,8 @@ from kurir.contracts.content import (
     ListReply,
     Media,
     MessageKey,
+    Poll,
+    PollVote,
     Quote,
     Text,
     media_of,
@@ -91,8 +93,15 @@ class EchoedMedia:
 
 
 def _reply(order: SendOrder, sent: Sent, sender: Address, text: str, at: datetime) -> Received:
-    """What the contact answers: media comes back as media, of a list the first row, else text. It quotes the order."""
+    """What the contact answers: media comes back as media, of a poll or list the first is chosen, else it is text.
+
+    It quotes the order, but for votes.
+    """
     content: Content = Text(text=text)
+    ours = MessageKey(chat=sent.chat.jid, whatsapp_id=sent.whatsapp_id, from_me=True)
+    if isinstance(order.content, Poll):
+        first = order.content.options[0]
+        content = PollVote(target=ours, hashes=(hashlib.sha256(first.encode()).hexdigest(),))
     if isinstance(order.content, List):
         chosen = order.content.sections[0].rows[0]
         content = ListReply(row_id=chosen.id, title=chosen.title, description=chosen.description)
@@ -116,7 +125,7 @@ def _reply(order: SendOrder, sent: Sent, sender: Address, text: str, at: datetim
         sent_at=at,
         is_group=order.to.endswith("@g.us"),
         push_name=f"Contact {sender.jid.partition('@')[0][-4:]}",
-        quote=Quote(key=MessageKey(chat=sent.chat.jid, whatsapp_id=sent.whatsapp_id, from_me=True), text=said),
+        quote=Quote(key=ours, text=said) if not isinstance(content, PollVote) else None,
         attachment=attachment,
     )
 

@@ -98,7 +98,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "14": Scenario(
         name="reply",
-        summary="Sent, delivered, read, and answered with what was written; of a list the first row is chosen.",
+        summary="Sent, delivered, read, and answered with what was written; of a poll or a list the first is chosen.",
         reply="You wrote: {text}",
     ),
     "15": Scenario(

@@ -3,7 +3,7 @@
 Import only after `library.load()` succeeded.
 """
 
-from kurir.session_node.engines.neonize.from_whatsapp.messages import received
+from kurir.session_node.engines.neonize.from_whatsapp.messages import opened_vote, received
 from kurir.session_node.engines.neonize.from_whatsapp.receipts import receipt
 from kurir.session_node.engines.neonize.from_whatsapp.seen import seen
 from kurir.session_node.engines.neonize.from_whatsapp.sends import (
@@ -31,6 +31,7 @@ __all__ = [
     "jid_text",
     "moment",
     "number_of",
+    "opened_vote",
     "pairing_code",
     "receipt",
     "received",

@@ -28,6 +28,7 @@ from kurir.contracts.content import (
     Media,
     MessageKey,
     Poll,
+    PollVote,
     Quote,
     Reaction,
     Revoke,
@@ -73,6 +74,18 @@ def received(data: bytes, own: frozenset[str], attach: Callable[[Any], Attachmen
         if isinstance(content, Image | Video | Audio | Document | Sticker)
         else None,
     )
+
+
+def opened_vote(data: bytes, answer: bytes, own: frozenset[str]) -> PollVote | None:
+    """The vote in a message, by what the library answered to its decryption; None when it could not be."""
+    event, result = neonize.Message.FromString(data), neonize.ReturnFunctionWithError.FromString(answer)
+    if result.Error:
+        return None
+    source = event.Info.MessageSource
+    speaker = _Speaker(chat=jid_text(source.Chat), sender=jid_text(source.Sender), is_us=source.IsFromMe, own=own)
+    target = _key(event.Message.pollUpdateMessage.pollCreationMessageKey, speaker)
+    hashes = tuple(one.hex() for one in result.PollVoteMessage.selectedOptions)
+    return PollVote(target=target, hashes=hashes)
 
 
 class _Speaker(Struct, frozen=True, kw_only=True):
