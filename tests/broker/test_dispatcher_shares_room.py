@@ -9,6 +9,7 @@ import pytest
 
 from kurir.contracts import deliveries, events, streams, subjects
 from kurir.contracts.events import EndpointExhausted
+from kurir.runtime.broker import Outgoing
 from kurir.webhook_dispatcher import endpoint_health
 from tests.broker.test_dispatcher_metrics import figure
 from tests.broker.test_dispatcher_replays import ended, order
@@ -80,7 +81,7 @@ async def test_a_dead_endpoint_has_its_share_and_another_tenant_is_served_when_a
         await until("each event waits or is dead", all_are_fanned_out)
         dead = await events_dead(stage)
         assert max(dead.values()) == 1
-        assert figure(life, "kurir_webhook_backlog_full_total") == len(dead)
+        await until("all are counted", lambda: figure(life, "kurir_webhook_backlog_full_total") == len(dead))
         assert figure(life, "kurir_webhook_full") == 1
         letter = (await stage.dead())[0]
         told = subjects.event("t1", subjects.NO_DEVICE, "endpoint.exhausted")
@@ -134,9 +135,12 @@ async def test_a_dispatcher_killed_while_an_endpoint_is_full_loses_nothing(
     environment = {f"KURIR_{name.upper()}": str(value) for name, value in SMALL.items()}
     async with stage.dispatcher_process(**environment) as dispatcher:
         said = await say_until_dead(stage, 20)
-        for _ in range(5):
-            said |= {(await stage.say(a_message("t1"))).id for _ in range(100)}
+        more = [a_message("t1") for _ in range(500)]
+        subject = subjects.event("t1", "d1", "messages.upsert")
+        # All at once: one after the other they would be fanned out as fast as they are said.
+        await stage.bus.publish_many([Outgoing(subject, events.encode(one), one.id) for one in more])
         dispatcher.kill()
+        said |= {one.id for one in more}
         assert len(await events_dead(stage)) < 500, "it was killed in the middle"
         await dispatcher.start()
 
@@ -180,11 +184,15 @@ async def test_an_endpoint_that_is_well_again_gets_what_is_new_however_many_retr
     endpoint = await stage.endpoint(receiver.url("/hook"), tenant="t1", events=("messages.upsert",))
     # The first is tried again soon, and finds it well; all others in an hour.
     receiver.on("/hook", Reply(503), Reply(503, retry_after=3600))
-    async with stage.dispatcher(**{**SMALL, "retry_schedule": "6", "circuit_threshold": 1_000}):
+    async with stage.dispatcher(**{**SMALL, "retry_schedule": "12", "circuit_threshold": 1_000}):
         await say_until_dead(stage, 10)
         receiver.on("/hook", Reply(204))
         key = f"t1.{endpoint.id}"
-        await until("it is well", lambda: (state := stage.states.get(key)) is not None and not state.failing_since)
+        await until(
+            "it is well",
+            lambda: (state := stage.states.get(key)) is not None and not state.failing_since,
+            within_s=30,
+        )
         new: set[str | None] = set()
 
         async def hears() -> bool:
