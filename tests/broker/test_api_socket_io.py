@@ -181,7 +181,7 @@ async def test_who_may_not_listen_is_refused_with_a_reason(api: Api) -> None:
         said: list[Any] = []
         listener.client.on("connect_error", said.append, namespace="/CS_HQ")
         with pytest.raises(socketio.exceptions.ConnectionError):
-            await listener.client.connect(api.url, namespaces=["/CS_HQ"], **shown)
+            await listener.client.connect(api.url, namespaces=["/CS_HQ"], wait_timeout=WITHIN_S, **shown)
         await until("the refusal is told", functools.partial(bool, said))
         assert said[0]["message"]
         await listener.client.disconnect()
@@ -247,7 +247,13 @@ async def test_who_does_not_read_is_ended_and_holds_up_nobody(api: Api, monkeypa
         await until("the client that does not read is ended", is_ended, within_s=WITHIN_S)
 
 
-async def test_a_client_that_shows_no_key_is_ended_and_too_many_are_not_let_in(
+async def test_too_many_clients_are_not_let_in(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_io, "MAX_SOCKETS", 1)
+    assert (await api.http.get("/socket.io/?EIO=4&transport=polling")).status_code == 200
+    assert (await api.http.get("/socket.io/?EIO=4&transport=polling")).status_code == 503
+
+
+async def test_a_client_that_shows_no_key_is_ended_and_makes_room(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket_io, "IDENTIFY_WITHIN_S", 0.2)
@@ -255,7 +261,6 @@ async def test_a_client_that_shows_no_key_is_ended_and_too_many_are_not_let_in(
     async with running_api(nats_server.url) as api:
         opened = await api.http.get("/socket.io/?EIO=4&transport=polling")
         sid = json.loads(opened.text[1:])["sid"]
-        assert (await api.http.get("/socket.io/?EIO=4&transport=polling")).status_code == 503
 
         async def is_ended() -> bool:
             return (
@@ -271,7 +276,9 @@ async def test_the_end_of_the_service_ends_every_connection(nats_server: NatsSer
     async with running_api(nats_server.url) as api:
         tenant = await api.tenant()
         await an_instance(api, tenant, "CS_HQ")
-        await listener.client.connect(api.url, namespaces=["/CS_HQ"], auth={"apikey": tenant.key})
+        await listener.client.connect(
+            api.url, namespaces=["/CS_HQ"], auth={"apikey": tenant.key}, wait_timeout=WITHIN_S
+        )
         began = time.monotonic()
     assert time.monotonic() - began < WITHIN_S  # far less than requests in flight are given
     await until("the connection has ended", lambda: not listener.client.connected, within_s=WITHIN_S)

@@ -202,7 +202,7 @@ async def test_what_is_wrong_with_a_file_or_a_key_is_one_sentence_and_changes_no
     for content, said in (
         (whole[:-100], "cut short"),
         (whole.replace(b"KEYS 1\n", b"KEYS 9\n", 1), "of format 9"),
-        (whole[:-1] + b"!", "damaged"),
+        (whole[:-1] + bytes([whole[-1] ^ 1]), "damaged"),
         (b"something else", "not a file of"),
     ):
         file.write_bytes(content)
@@ -344,7 +344,7 @@ async def test_while_keys_are_copied_no_shard_can_take_the_device(system: System
         async def is_held() -> bool:
             return any(holder.startswith("command-line") for holder in (await system.gateway.holders()).values())
 
-        await until("the command holds the lease", is_held)
+        await until("the command holds the lease", is_held, within_s=DONE_WITHIN_S)
         blocking.execute("ROLLBACK")
     await asyncio.wait_for(process.communicate(), DONE_WITHIN_S)
     assert process.returncode == 0

@@ -42,13 +42,13 @@ JID = "628111@s.whatsapp.net"
 
 
 class ClockAhead(SystemClock):
-    """A machine whose clock is a minute fast."""
+    """A machine whose clock is a minute fast, and half a second: what is measured is off by the way to the others."""
 
     def now(self) -> datetime:
-        return super().now() + timedelta(minutes=1)
+        return super().now() + timedelta(seconds=60.5)
 
     def time(self) -> float:
-        return super().time() + 60
+        return super().time() + 60.5
 
 
 class Patient:

@@ -80,7 +80,7 @@ async def test_acked_is_gone_naked_comes_again_and_terminated_does_not(bus: Bus)
 
 
 async def test_work_in_progress_is_not_delivered_again(bus: Bus) -> None:
-    await a_queue(bus, ack_wait_s=0.6)
+    await a_queue(bus, ack_wait_s=2)
     await fill(bus, 2)
     kept, dropped = await bus.pull("Q", "c", batch=2, expires_s=5)
     reported = asyncio.create_task(_report_progress(kept))

@@ -74,7 +74,7 @@ async def test_start_of_an_empty_bucket_is_immediate(registry: Registry[Thing]) 
 
 async def test_start_without_the_bucket_names_it(bus: Bus) -> None:
     with pytest.raises(TimeoutError, match=r"bucket nowhere was not read.*stream not found"):
-        await Registry(bus, "nowhere", Thing).start(0.3)
+        await Registry(bus, "nowhere", Thing).start(2)
 
 
 async def test_own_writes_are_seen_at_once_and_those_of_others_soon(
@@ -114,7 +114,7 @@ async def test_nothing_is_waited_for_in_a_bucket_whose_newest_entry_is_gone(bus:
     await bus.js.purge_stream(f"KV_{bucket}")
     registry = Registry(bus, bucket, Thing)
     await registry.start(5)
-    await registry.catch_up(1.0)
+    await registry.catch_up(5.0)
     await registry.stop()
 
 
@@ -240,7 +240,7 @@ async def test_a_value_that_does_not_decode_is_skipped_and_what_was_known_stays(
 
 
 async def test_an_entry_with_a_ttl_leaves_every_memory(registry: Registry[Thing], other: Registry[Thing]) -> None:
-    await registry.put("k", Thing(name="mortal"), ttl_s=1)
+    await registry.put("k", Thing(name="mortal"), ttl_s=3)
     await until("the other knows it", lambda: other.get("k") == Thing(name="mortal"))
     late = Registry(registry._bus, BUCKET, Thing)
     await late.start(5)
@@ -261,10 +261,10 @@ async def test_an_entry_that_is_renewed_outlives_its_ttl(
     gone: list[str] = []
     registry.on_change(lambda key, _old, new: gone.append(key) if new is None else None)
     for _ in range(8):
-        await registry.put("k", Thing(name="alive"), ttl_s=1)
-        await asyncio.sleep(0.2)
+        await registry.put("k", Thing(name="alive"), ttl_s=2)
+        await asyncio.sleep(0.4)
     assert gone == []
     await registry.put("k", Thing(name="eternal"))
-    await asyncio.sleep(1.3)  # longer than TTL and grace: what must not happen has had its time
+    await asyncio.sleep(2.3)  # longer than TTL and grace: what must not happen has had its time
     assert gone == []
     await registry.stop()
