@@ -485,6 +485,29 @@ async def test_an_overflow_nobody_takes_goes_to_the_dead(bus: Bus) -> None:
     await consumer.stop()
 
 
+@pytest.mark.parametrize("is_exclusive", [True, False], ids=["owned", "shared"])
+async def test_acknowledged_messages_that_a_killed_server_brought_back_into_a_lane_do_not_keep_it_open(
+    bus: Bus, is_exclusive: bool
+) -> None:
+    """They stand below the floor of the lane's consumer, which nobody can be given again."""
+    await a_partition(bus)
+    for number in range(20):
+        last = await bus.publish(lane_of("a"), b"%d" % number)
+    await bus.js.add_consumer("COMMANDS", ConsumerConfig(durable_name="lane-a", filter_subject=lane_of("a")))
+    await bus.js.reset_consumer("COMMANDS", "lane-a", seq=last.seq + 1)
+    waiting = await bus.publish(lane_of("a"), b"20")
+    assert waiting.seq == last.seq + 1
+    desk = Desk()
+    consumer = a_consumer(bus, desk, is_exclusive=is_exclusive)
+    await consumer.start()
+    await until_stored(bus, 0)
+    await until("the lane is closed", lambda: not consumer.open_lanes)
+    await order(bus, "a", 21)
+    await until_stored(bus, 0)
+    assert desk.done == {"a": [20, 21]}
+    await consumer.stop()
+
+
 async def test_what_reached_a_lane_behind_our_back_is_worked_too(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lanes, "LOOK_FOR_LANES_EVERY_S", 0.05)
     await a_partition(bus)

@@ -23,7 +23,8 @@ class Lane:
     """The lane of one key while it is open. Newer messages of the key go to its end.
 
     `oldest` is set for a lane found at the start: the sequence its first message had in the partition. Messages
-    before that are still to come from the partition and go first; until they did, `is_gated`.
+    before that are still to come from the partition and go first; until they did, `is_gated`. `leftovers_at`: when to
+    look next for messages that stand in it though they were acknowledged, by the clock of the loop.
     """
 
     def __init__(self, oldest: int | None = None) -> None:
@@ -33,6 +34,7 @@ class Lane:
         self.spilled = 0  # messages that arrived in it, for noticing that some did
         self.pump: asyncio.Task[None] | None = None
         self.pull: Pull | None = None
+        self.leftovers_at = 0.0
 
 
 class KeyWork:

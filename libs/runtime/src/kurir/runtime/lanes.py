@@ -21,6 +21,7 @@ from kurir.runtime.broker import Bus, ConsumerGone, Incoming, PublishError, Pull
 from kurir.runtime.done_messages import DoneMessages
 from kurir.runtime.keyed_work import Held, KeyWork, Lane
 from kurir.runtime.lane_spill import Spill
+from kurir.runtime.leftovers import clear_acknowledged
 from kurir.runtime.logs import get
 from kurir.runtime.settlement import (
     Again,
@@ -39,6 +40,7 @@ LANE_IDLE_S: Final = 600.0  # the server removes the consumer of a lane nobody w
 LANE_LOOK_S: Final = 0.2  # how long a lane that looks empty is watched before it is closed
 AGAIN_S: Final = 0.5
 LOOK_FOR_LANES_EVERY_S: Final = 60.0
+LOOK_FOR_LEFTOVERS_EVERY_S: Final = 10.0
 OPEN_LANES_AT_ONCE: Final = 64
 
 
@@ -494,7 +496,17 @@ class KeyedConsumer:
         arrived = lane.spilled
         # The stream itself is asked: what a consumer says it has pending lags behind what was confirmed as stored.
         stored = await self._bus.subjects(self._stream, self._lane_subject(work.key))
+        if stored:
+            await self._clear_leftovers(work, lane)
         return not stored and work.is_idle and not lane.unspilled and lane.spilled == arrived
+
+    async def _clear_leftovers(self, work: KeyWork, lane: Lane) -> None:
+        """What stands in a lane that gives us nothing is another's work, or tried again later, or is left over."""
+        now = self._loop.time()
+        if now >= lane.leftovers_at:
+            lane.leftovers_at = now + LOOK_FOR_LEFTOVERS_EVERY_S
+            name, subject = self._lane_consumer_name(work.key), self._lane_subject(work.key)
+            await clear_acknowledged(self._bus, self._stream, name, subject)
 
     def _give_back_lane_messages(self, work: KeyWork) -> None:
         """What waits here and came from the lane goes back to it: it is worked when the lane is."""

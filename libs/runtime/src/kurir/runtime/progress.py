@@ -50,6 +50,14 @@ async def taken_seq(bus: Bus, stream: str, consumer: str) -> int:
     return info.delivered.stream_seq if info.delivered is not None else 0
 
 
+async def last_seq(bus: Bus, stream: str) -> int:
+    """The sequence of the newest message that was ever stored. Raises BrokerUnavailable."""
+    try:
+        return int((await bus.js.stream_info(stream)).state.last_seq)
+    except nats.errors.Error as error:
+        raise BrokerUnavailable(f"{stream} cannot be asked: {error!r}", outcome_unknown=False) from error
+
+
 async def pending(bus: Bus, stream: str, consumer: str) -> int:
     """Messages that the consumer has not acknowledged, those it has handed out included. Raises BrokerUnavailable."""
     info = await _info(bus, stream, consumer)
