@@ -10,7 +10,7 @@ import pytest
 
 from kurir.api.messages import service
 from kurir.contracts import events, ids, subjects
-from kurir.contracts.content import Address, Text
+from kurir.contracts.content import STATUS, Address, Text
 from kurir.contracts.deliveries import DeliveryAttempt
 from kurir.contracts.events import AnyEvent, MessageQueued, MessageSending, MessageStatusChanged, MessageUpserted
 from kurir.runtime.mongo import Mongo
@@ -218,6 +218,9 @@ async def test_lists_are_narrowed_by_device_and_chat(api: Api, own_mongo: Mongo)
     assert await found(deviceId=two) == {second, third}
     assert await found(chat="0812 3456 7890") == {first, second}
     assert await found(deviceId=two, chat="120363025246125486@g.us") == {third}
+    status = ids.uuid7()
+    await writer.write(writer.queued(status, one, to=STATUS))
+    assert await found(chat=STATUS) == {status}
 
 
 async def test_a_wrong_question_is_told_by_its_field(api: Api) -> None:

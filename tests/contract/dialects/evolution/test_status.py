@@ -6,6 +6,7 @@ import pytest
 
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.content import STATUS, Audio, Image, Style, Text
+from kurir.session_node.engines.sandbox.client import SandboxEngine
 from tests.contract.dialects.evolution.conftest import INSTANCE, NAME, Evolution, messages_of
 from tests.contract.dialects.evolution.test_messages import b64, sent
 from tests.support.printed_examples import file_of
@@ -72,3 +73,14 @@ async def test_what_is_wrong_with_a_status_is_told_in_its_words(evolution: Evolu
     stranger = await evolution.post(PATH, {**CARD, "statusJidList": ["12"]})
     assert stranger.status_code == 400
     assert await evolution.sent() == []
+
+
+@pytest.mark.shows(NAME, SEND_STATUS, "error 501")
+async def test_what_the_engine_lacks_is_named_and_nothing_is_sent(
+    evolution: Evolution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SandboxEngine, "capabilities", SandboxEngine.capabilities - {"send.status"})
+    await evolution.connected()
+    refused = await evolution.post(PATH, {**CARD, "allContacts": True})
+    assert (refused.status_code, refused.json()["error"]) == (501, "Not Implemented")
+    assert messages_of(refused) == ["Not supported by this gateway's WhatsApp engine: status"]

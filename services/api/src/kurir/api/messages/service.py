@@ -133,7 +133,7 @@ class Messages:
         """Whether the caller may send this. Raises Problem naming the field."""
         device = self._ready(caller, request.device_id)
         country = caller.tenant.country
-        to = STATUS if request.to == STATUS else chat_in(request.to, country, "to")
+        to = _recipient(request.to, country, "to")
         mentions = tuple([chat_in(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
         quote = quote_of(request, to, country) if request.quote is not None else None
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
@@ -311,7 +311,7 @@ class Messages:
             before=position_of(cursor) if cursor else None,
             directions=[direction] if direction else list(LIST_TYPES),
             device=device_id,
-            chat=chat_in(chat, caller.tenant.country, "chat") if chat else None,
+            chat=_recipient(chat, caller.tenant.country, "chat") if chat else None,
         )
         return facts, cursor_of(next_before) if next_before is not None else None
 
@@ -443,6 +443,11 @@ def _digest(request: SendRequest, file_digest: str) -> str:
     digest.update(_encoder.encode(request))
     digest.update(file_digest.encode())
     return digest.hexdigest()
+
+
+def _recipient(text: str, country: str, field: str) -> str:
+    """The JID of a person or group, or that of status updates. Raises Problem."""
+    return STATUS if text == STATUS else chat_in(text, country, field)
 
 
 def _is_visible(caller: Caller, tenant: str, device: str) -> bool:
