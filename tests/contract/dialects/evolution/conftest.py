@@ -106,6 +106,7 @@ async def evolution(gateway: Gateway) -> Evolution:
         client.ordered.append(message.data)
 
     await gateway.api.bus.nc.subscribe("kurir.cmd.>", cb=note)
+    await gateway.api.bus.nc.flush()
     return client
 
 

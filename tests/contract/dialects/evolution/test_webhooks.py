@@ -112,7 +112,9 @@ async def test_an_instance_s_namespace_tells_what_its_websocket_settings_let_thr
     client = socketio.AsyncClient(reconnection=False)
     heard: list[tuple[str, Any]] = []
     client.on("*", lambda event, body: heard.append((event, body)), namespace=f"/{INSTANCE}")
-    await client.connect(evolution.gateway.api.url, namespaces=[f"/{INSTANCE}"], auth={"apikey": evolution.key})
+    await client.connect(
+        evolution.gateway.api.url, namespaces=[f"/{INSTANCE}"], auth={"apikey": evolution.key}, wait_timeout=30
+    )
     try:
         body = {"number": ECHO, "textMessage": {"text": "Hi"}}
         await evolution.post(f"/message/sendText/{INSTANCE}", body)
