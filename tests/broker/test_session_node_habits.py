@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from kurir.contracts.content import Address, MessageKey, Text
+from kurir.contracts.content import STATUS, Address, MessageKey, Text
 from kurir.contracts.events import MessageQueued
 from kurir.contracts.people import TypingState
 from kurir.contracts.records import DeviceSettings
 from kurir.runtime.broker import Bus
 from kurir.session_node.engines.engine import Report, SessionSpec, StateChanged
-from kurir.session_node.engines.observations import CallSeen
+from kurir.session_node.engines.observations import CallSeen, StatusPosted
 from kurir.session_node.engines.requests import RequestFailed
 from tests.broker.test_session_node_session import CHAT, Puppet, PuppetSession, Stage, a_text, received
 from tests.support.conditions import until
@@ -108,8 +108,22 @@ async def test_messages_are_read_when_they_are_stored_and_ones_own_are_not(stage
     assert await received(stage.gateway) == ["w1", "w2", "w3"]
 
 
+async def test_status_updates_are_seen_where_that_is_chosen(stage: Stage) -> None:
+    reader = await played(stage, DeviceSettings(read_status=True))
+    stage.puppet.report(a_text("w1"))
+    stage.puppet.report(StatusPosted(whatsapp_id="s1", sender=CHAT))
+    await until("it is seen", lambda: bool(reader.read))
+    assert reader.read == [MessageKey(chat=STATUS, whatsapp_id="s1", participant=CHAT.jid)]
+
+    async def is_told() -> bool:
+        return await received(stage.gateway) == ["w1"]
+
+    await until("the message alone is told", is_told)
+
+
 async def test_nothing_is_read_for_who_has_not_chosen_it(stage: Stage) -> None:
     reader = await played(stage, DeviceSettings())
+    stage.puppet.report(StatusPosted(whatsapp_id="s1", sender=CHAT))
     stage.puppet.report(a_text("w1"))
 
     async def is_told() -> bool:

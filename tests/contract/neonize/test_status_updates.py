@@ -5,6 +5,7 @@ import pytest_asyncio
 
 from kurir.contracts.content import STATUS, Image, MessageKey, Revoke, Style, Text
 from kurir.session_node.engines.engine import ReceiptSeen, SendFailed
+from kurir.session_node.engines.observations import StatusPosted
 from tests.contract.engine.worlds import Kept
 from tests.contract.neonize.people import VERA, VERA_JID, Person, a_picture
 from tests.support.conditions import until
@@ -105,3 +106,22 @@ async def test_a_status_is_taken_back(whatsapp: EmulatorClient, citra: Person) -
     taken = await citra.send(STATUS, Revoke(target=key))
     protocol = (await whatsapp.until_read(VERA, taken.whatsapp_id))["protocolMessage"]
     assert (protocol["key"]["ID"], protocol["key"]["remoteJID"]) == (sent.whatsapp_id, STATUS)
+
+
+async def test_somebodys_update_is_reported_and_said_to_be_seen(whatsapp: EmulatorClient, citra: Person) -> None:
+    shown = await whatsapp.say(VERA, STATUS, "New goods")
+
+    def reported() -> list[StatusPosted]:
+        seen = [each for each in citra.watched.seen if isinstance(each, StatusPosted)]
+        return [posted for posted in seen if posted.whatsapp_id == shown]
+
+    await until("it is reported", lambda: bool(reported()), seen=lambda: citra.watched.seen[-5:])
+    (posted,) = reported()
+    assert shown not in [message.whatsapp_id for message in citra.watched.received()]
+    await citra.session.mark_read((MessageKey(chat=STATUS, whatsapp_id=shown, participant=posted.sender.jid),))
+
+    async def is_told() -> bool:
+        told = await whatsapp.journal("receipt.sent")
+        return any(entry["type"] == "read" and shown in entry["ids"] and entry["to"] == VERA for entry in told)
+
+    await until("she is told that it was seen", is_told)

@@ -190,6 +190,9 @@ class Phones:
         if group is not None:
             self._send_to_group(phone, group, message_id, message, is_damaged=is_damaged)
             return message_id
+        if to.is_broadcast:
+            self._show_status(phone, to, message_id, message)
+            return message_id
         receiver = self._directory.find(to)
         if receiver is None:
             raise KeyError(f"{to} is not on this WhatsApp")
@@ -231,8 +234,8 @@ class Phones:
             self._send_to_device(device.account, device, message_id, shared, "peer")
 
     def address(self, name: str) -> Jid:
-        """The JID of a number or a group. Raises KeyError."""
-        if "@" in name and (jid := Jid.parse(name)).is_group:
+        """The JID of a number, a group or the status updates. Raises KeyError."""
+        if "@" in name and ((jid := Jid.parse(name)).is_group or jid.is_broadcast):
             return jid
         return self._directory.named(name).lid
 
@@ -266,6 +269,21 @@ class Phones:
         if is_damaged:
             part.content = _damaged(part.data)
         self._post.deliver(device, Stanza("message", attributes, [part]))
+
+    def _show_status(self, phone: Account, to: Jid, message_id: str, message: Any) -> None:
+        """To everybody's devices: on this WhatsApp all are contacts of all."""
+        attributes: dict[str, Value] = {
+            "id": message_id,
+            "t": now(),
+            "type": contents.stanza_type(message),
+            "notify": phone.name,
+            "from": to,
+            "participant": phone.lid,
+        }
+        for device in self._directory.devices():
+            if device.account is not phone:
+                part = self._encrypted(phone, device, message)
+                self._post.deliver(device, Stanza("message", attributes, [part]))
 
     def _send_to_group(self, phone: Account, group: Group, message_id: str, message: Any, *, is_damaged: bool) -> None:
         distribution, body = phone.signal.group_encrypt(group.jid, message.SerializeToString())

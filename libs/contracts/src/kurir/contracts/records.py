@@ -100,8 +100,9 @@ class Outlet(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class DeviceSettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What clients of Evolution's API choose for a device. `reject_call` rejects calls, and `msg_call` is a text that
     each caller is sent. `groups_ignore` keeps groups from its webhook, `read_messages` tells senders that their
-    messages were read as soon as they are stored, and `always_online` shows the device online with each connection; the
-    others are kept and found again. `websocket` is what its socket.io namespace tells."""
+    messages were read as soon as they are stored, `read_status` that their status updates were seen, and
+    `always_online` shows the device online with each connection; the other one is kept and found again. `websocket` is
+    what its socket.io namespace tells."""
 
     reject_call: bool = False
     msg_call: str = ""

@@ -14,11 +14,12 @@ import structlog
 
 from kurir.contracts import ids
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import MessageKey, Text
+from kurir.contracts.content import STATUS, MessageKey, Text
 from kurir.contracts.events import CallUpdated, MessageUpserted
 from kurir.contracts.records import DeviceSettings
 from kurir.runtime.broker import PublishError
 from kurir.session_node.engines.engine import EngineSession, NotConnected
+from kurir.session_node.engines.observations import StatusPosted
 from kurir.session_node.engines.requests import MarksRead, RejectsCalls, RequestFailed, ShowsPresence
 from kurir.session_node.tasks import ended
 
@@ -64,6 +65,13 @@ class Habits:
         participant = message.sender.jid if message.is_group else None
         self._unread.append(MessageKey(chat=message.chat.jid, whatsapp_id=message.whatsapp_id, participant=participant))
         self._begin()
+
+    def posted(self, posted: StatusPosted) -> None:
+        """Somebody showed a status update, who may be told that it was seen."""
+        if self.settings.read_status:
+            key = MessageKey(chat=STATUS, whatsapp_id=posted.whatsapp_id, participant=posted.sender.jid)
+            self._unread.append(key)
+            self._begin()
 
     def called(self, call: CallUpdated) -> None:
         """A call is stored, or what became of it. Of old ones, which rang while the device was away, nobody waits for

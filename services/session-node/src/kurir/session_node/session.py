@@ -31,6 +31,7 @@ from kurir.session_node.engines.engine import (
     Sent,
     StateChanged,
 )
+from kurir.session_node.engines.observations import StatusPosted
 from kurir.session_node.event_log import EventLog
 from kurir.session_node.habits import Habits
 from kurir.session_node.inbound import connection_event, session_after
@@ -259,6 +260,9 @@ class DeviceSession:
     def _report(self, observation: Observation) -> None:
         if isinstance(observation, StateChanged):
             self._state_changed(observation)
+            return
+        if isinstance(observation, StatusPosted):
+            self._habits.posted(observation)
             return
         self._reports.take(observation)
         if self._reports.waiting >= WAITING_LIMIT and not self._standing.is_choked:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kurir.contracts.content import Address, Content, Media, Quote
 from kurir.contracts.states import ConnectionState, Reason
-from kurir.session_node.engines.observations import Seen
+from kurir.session_node.engines.observations import Seen, StatusPosted
 
 Capability = Literal[
     "pair_qr",
@@ -130,7 +130,7 @@ class CaughtUp(Struct, frozen=True, kw_only=True):
     """All that waited at WhatsApp while the device was away has been reported, receipts too."""
 
 
-Observation = StateChanged | Received | ReceiptSeen | CaughtUp | Seen
+Observation = StateChanged | Received | ReceiptSeen | CaughtUp | StatusPosted | Seen
 
 Report = Callable[[Observation], None]
 """Called on the event loop, in the order of what happened; must not block and must not raise."""

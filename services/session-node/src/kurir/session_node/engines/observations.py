@@ -90,4 +90,11 @@ class ContactChanged(Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class StatusPosted(Struct, frozen=True, kw_only=True):
+    """Somebody showed a status update: not told of, and so that it can be said to be seen."""
+
+    whatsapp_id: str
+    sender: Address
+
+
 Seen = PresenceSeen | CallSeen | GroupJoined | GroupChanged | MembershipChanged | ContactChanged

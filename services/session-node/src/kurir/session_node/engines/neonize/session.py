@@ -290,6 +290,8 @@ class NeonizeSession:
                 chat, sender = self._people.complete(received.chat), self._people.complete(received.sender)
                 self._quiet.heard((chat.jid, chat.pn, chat.lid))
                 self._tell_message(msgspec.structs.replace(received, chat=chat, sender=sender), data)
+            elif (posted := from_whatsapp.status_posted(data)) is not None:
+                self._tell(posted)
         elif kind == lib.RECEIPT:
             receipt = from_whatsapp.receipt(data)
             if receipt is not None:

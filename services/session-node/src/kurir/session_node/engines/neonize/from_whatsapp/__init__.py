@@ -3,7 +3,7 @@
 Import only after `library.load()` succeeded.
 """
 
-from kurir.session_node.engines.neonize.from_whatsapp.messages import opened_vote, received
+from kurir.session_node.engines.neonize.from_whatsapp.messages import opened_vote, received, status_posted
 from kurir.session_node.engines.neonize.from_whatsapp.receipts import receipt
 from kurir.session_node.engines.neonize.from_whatsapp.seen import seen
 from kurir.session_node.engines.neonize.from_whatsapp.sends import (
@@ -38,5 +38,6 @@ __all__ = [
     "seen",
     "send_failure",
     "sent",
+    "status_posted",
     "uploaded",
 ]

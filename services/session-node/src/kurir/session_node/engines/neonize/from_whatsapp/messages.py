@@ -11,6 +11,7 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message as WhatsAppMessage
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import ProtocolMessage
 
 from kurir.contracts.content import (
+    STATUS,
     Address,
     Audio,
     Contact,
@@ -39,6 +40,7 @@ from kurir.contracts.content import (
 )
 from kurir.session_node.engines.engine import Attachment, Received
 from kurir.session_node.engines.neonize.from_whatsapp.who import address, jid_text, moment
+from kurir.session_node.engines.observations import StatusPosted
 
 TEXT_LIMIT = 65_536
 
@@ -112,6 +114,18 @@ _POLLS = ("pollCreationMessage", "pollCreationMessageV2", "pollCreationMessageV3
 _NOT_CONTENT = frozenset(
     {"senderKeyDistributionMessage", "fastRatchetKeySenderKeyDistributionMessage", "messageContextInfo"}
 )
+
+
+def status_posted(data: bytes) -> StatusPosted | None:
+    """Somebody else's status update; None for everything else."""
+    event = neonize.Message.FromString(data)
+    source = event.Info.MessageSource
+    if jid_text(source.Chat) != STATUS or source.IsFromMe:
+        return None
+    inner, _ = _unwrapped(event.Message)
+    if all(field.name in _NOT_CONTENT for field, _ in inner.ListFields()):
+        return None
+    return StatusPosted(whatsapp_id=event.Info.ID, sender=address(source.Sender, source.SenderAlt))
 
 
 def _unwrapped(message: Any) -> tuple[Any, bool]:
