@@ -1,6 +1,6 @@
 """Pictures of accounts and groups on their way to a device: by the media store, where no message keeps them.
 
-A picture that was set is deleted again; one of which it is not known whether it was set goes by its age.
+A picture that was set is deleted again; every other one goes by its age.
 """
 
 import base64
