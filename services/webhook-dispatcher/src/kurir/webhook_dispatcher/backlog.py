@@ -3,8 +3,6 @@
 Asked of the server every LOOK_EVERY_S, so every dispatcher tells the same; what it could not ask keeps its last figure.
 """
 
-import asyncio
-import contextlib
 from datetime import datetime
 from typing import Final
 
@@ -15,6 +13,7 @@ from kurir.runtime.broker import Bus, PublishError, Stored
 from kurir.runtime.clock import Clock
 from kurir.runtime.logs import get
 from kurir.runtime.progress import pending, settled_until
+from kurir.webhook_dispatcher.lookout import Lookout
 from kurir.webhook_dispatcher.measures import Measures
 
 log = get("kurir.backlog")
@@ -48,27 +47,19 @@ class Backlog:
         self._clock = clock
         self._measures = measures
         self._oldest: dict[str, int] = {}  # by subject; what comes later to wait there stands behind it
-        self._looking: asyncio.Task[None] | None = None
-        self._is_stopping = asyncio.Event()
+        self._lookout = Lookout("backlog", self._look_if_possible, every_s=LOOK_EVERY_S)
 
     async def start(self) -> None:
-        self._looking = asyncio.create_task(self._look_again_and_again(), name="backlog")
+        self._lookout.start()
 
     async def stop(self) -> None:
-        # Not by cancelling alone: a wait_for of Python 3.11 that has just got its answer swallows that.
-        self._is_stopping.set()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._lookout.stop()
 
-    async def _look_again_and_again(self) -> None:
-        while not self._is_stopping.is_set():
-            try:
-                await self.look()
-            except (PublishError, msgspec.DecodeError) as error:
-                log.warning("backlog.unknown", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_stopping.wait(), LOOK_EVERY_S)
+    async def _look_if_possible(self) -> None:
+        try:
+            await self.look()
+        except (PublishError, msgspec.DecodeError) as error:
+            log.warning("backlog.unknown", error=str(error))
 
     async def look(self) -> None:
         """Raises PublishError."""

@@ -5,8 +5,6 @@ nothing is there that is older: what is acknowledged above the floor of a consum
 in lanes are cleared by who works the lane.
 """
 
-import asyncio
-import contextlib
 from typing import Final
 
 from kurir.contracts import streams
@@ -14,6 +12,7 @@ from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.leftovers import clear_acknowledged
 from kurir.runtime.logs import get
 from kurir.runtime.progress import last_seq
+from kurir.webhook_dispatcher.lookout import Lookout
 
 log = get("kurir.leftovers")
 
@@ -32,31 +31,24 @@ class Leftovers:
         self._bus = bus
         self._is_news = True  # the server may have been killed since we looked
         self._suspected: dict[str, int] = {}  # by consumer: the end of the stream when the server was back
-        self._looking: asyncio.Task[None] | None = None
-        self._is_stopping = asyncio.Event()
+        self._lookout = Lookout("leftovers", self._look_if_possible, every_s=LOOK_EVERY_S)
         self._forget = bus.on_reconnect(self._note)
 
     async def start(self) -> None:
-        self._looking = asyncio.create_task(self._look_again_and_again(), name="leftovers")
+        self._lookout.start()
 
     async def stop(self) -> None:
         self._forget()
-        self._is_stopping.set()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._lookout.stop()
 
     async def _note(self) -> None:
         self._is_news = True
 
-    async def _look_again_and_again(self) -> None:
-        while not self._is_stopping.is_set():
-            try:
-                await self._look()
-            except PublishError as error:
-                log.warning("leftovers.unknown", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_stopping.wait(), LOOK_EVERY_S)
+    async def _look_if_possible(self) -> None:
+        try:
+            await self._look()
+        except PublishError as error:
+            log.warning("leftovers.unknown", error=str(error))
 
     async def _look(self) -> None:
         stream = streams.DELIVERIES.name

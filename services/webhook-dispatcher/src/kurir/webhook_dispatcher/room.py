@@ -14,8 +14,6 @@ for itself, and a little late: an endpoint gets more than its share by what all 
 counts, which is every LOOK_EVERY_S when few fail, and every minute or so when thousands do.
 """
 
-import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from kurir.runtime.clock import Clock
 from kurir.runtime.logs import get
 from kurir.webhook_dispatcher.endpoint_health import EndpointHealth
 from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.lookout import Lookout
 from kurir.webhook_dispatcher.measures import Measures
 
 log = get("kurir.room")
@@ -35,8 +34,8 @@ LOOK_EVERY_S: Final = 2.0
 COUNTING_PART: Final = 1 / 40
 """Of the time of the server, which stores and delivers nothing while it counts: 100,000 retries in 5 to 40 ms."""
 TENANTS_PART: Final = 4
-"""A tenant gets a fourth of the room that is left. So one alone leaves four fifths to others, ten leave two sevenths, and
-whatever their number they leave something: a dynamic threshold, as switches share a buffer."""
+"""A tenant gets a fourth of the room that is left. So one alone leaves four fifths to others, ten leave two sevenths,
+and whatever their number they leave something: a dynamic threshold, as switches share a buffer."""
 KEPT: Final = 0.05
 """Of all, for what is fanned out between two counts, and for who is neither behind nor failing."""
 FOR_REPLAYS: Final = 0.5
@@ -112,20 +111,16 @@ class Room:
         self._full: frozenset[str] = frozenset()
         self._full_for_replays: frozenset[str] = frozenset()
         self._callbacks: list[Callable[[], None]] = []
-        self._looking: asyncio.Task[None] | None = None
-        self._is_stopping = asyncio.Event()
+        self._lookout = Lookout("room", self._look_if_possible, every_s=LOOK_EVERY_S)
         self.has_room = True
         """Whether events may be fanned out at all."""
 
     async def start(self) -> None:
         await self._look_if_possible()
-        self._looking = asyncio.create_task(self._look_again_and_again(), name="room")
+        self._lookout.start(at_once=False)
 
     async def stop(self) -> None:
-        self._is_stopping.set()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+        await self._lookout.stop()
 
     def on_look(self, callback: Callable[[], None]) -> None:
         """Call back after each look; not when it could not be made."""
@@ -143,14 +138,6 @@ class Room:
     def is_full_for_replays(self, endpoint: str) -> bool:
         """Whether it has as much waiting as replays may bring it to."""
         return endpoint in self._full_for_replays
-
-    async def _look_again_and_again(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._is_stopping.wait(), LOOK_EVERY_S)
-            if self._is_stopping.is_set():
-                return
-            await self._look_if_possible()
 
     async def _look_if_possible(self) -> None:
         try:
