@@ -15,9 +15,7 @@ from tests.system.sessions.judging import judge
 from tests.system.sessions.traffic import traffic
 
 DEVICES, NODES = 24, 3
-AWAY_P95_S = (
-    30.0  # less than a second where there is nothing else to do; on a busy machine its starts alone take seconds
-)
+AWAY_P95_S = 30.0  # less than a second on a machine with nothing else to do; on a busy one logins alone take some
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
