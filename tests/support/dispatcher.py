@@ -34,7 +34,7 @@ from kurir.runtime.settings import load
 from kurir.runtime.signing import new_webhook_secret
 from kurir.webhook_dispatcher.app import start
 from kurir.webhook_dispatcher.settings import DispatcherSettings
-from tests.support.conditions import until
+from tests.support.conditions import WITHIN_S, until
 from tests.support.nats_server import NatsServer
 
 NOWHERE = "mongodb://127.0.0.1:9/kurir"
@@ -124,7 +124,7 @@ class Stage:
         """The attempts in AUDIT that fit, in order."""
         return [fact for fact in await self.facts() if isinstance(fact, DeliveryAttempt) and where(fact)]
 
-    async def attempts_until(self, count: int, within_s: float = 15.0) -> list[DeliveryAttempt]:
+    async def attempts_until(self, count: int, within_s: float = WITHIN_S) -> list[DeliveryAttempt]:
         """The attempts in AUDIT, once there are `count`."""
 
         async def enough() -> bool:
@@ -141,7 +141,7 @@ class Stage:
         """How many messages a stream holds."""
         return (await self.bus.js.stream_info(stream)).state.messages
 
-    async def nothing_waits(self, within_s: float = 15.0) -> None:
+    async def nothing_waits(self, within_s: float = WITHIN_S) -> None:
         """Return when every event is fanned out and DELIVERIES is empty: everything was delivered or given up."""
 
         async def is_empty() -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, cast
 
+from tests.support.conditions import WITHIN_S
 from tests.support.server_process import free_port
 
 
@@ -96,7 +97,7 @@ class WebhookReceiver:
         return [request for request in self.received if request.path == path]
 
     async def wait_for(
-        self, count: int = 1, where: Where = lambda request: True, timeout_s: float = 10.0
+        self, count: int = 1, where: Where = lambda request: True, timeout_s: float = WITHIN_S
     ) -> list[Received]:
         """The requests that fit, as soon as there are `count` of them, those of the past included.
 
