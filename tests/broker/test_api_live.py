@@ -21,7 +21,7 @@ from tests.support.api_server import Api, Client, running_api
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 
-WITHIN_S = 10
+WITHIN_S = 30
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support.conditions import until
 from tests.support.dispatcher import a_message
 from tests.support.nats_server import NatsServer
 
-WITHIN_S = 15
+WITHIN_S = 30
 
 Told = dict[str, Any]  # one event: its body with its id, however it came
 

@@ -30,7 +30,7 @@ from tests.support.receiver_program import node_modules, program_environment, ru
 ALICE = Address(jid="628111222333@s.whatsapp.net", pn="628111222333@s.whatsapp.net")
 PROGRAM = Path(__file__).parents[1] / "contract" / "receivers" / "node" / "socket_io_client.cjs"
 EVERYTHING = Outlet(enabled=True)
-WITHIN_S = 15.0
+WITHIN_S = 30.0
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ async def test_the_end_of_the_service_ends_every_connection(nats_server: NatsSer
             api.url, namespaces=["/CS_HQ"], auth={"apikey": tenant.key}, wait_timeout=WITHIN_S
         )
         began = time.monotonic()
-    assert time.monotonic() - began < WITHIN_S  # far less than requests in flight are given
+    assert time.monotonic() - began < 15  # far less than requests in flight are given
     await until("the connection has ended", lambda: not listener.client.connected, within_s=WITHIN_S)
     await listener.client.disconnect()
 
