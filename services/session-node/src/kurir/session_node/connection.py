@@ -29,7 +29,7 @@ from kurir.session_node.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 
-CLOSE_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 30.0  # longer than an engine waits for a connection to be closed: the lease is released after it
 
 
 class Connection:

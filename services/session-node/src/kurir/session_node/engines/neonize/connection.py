@@ -12,11 +12,13 @@ PATIENCE_S = 180.0  # whatsmeow waits longer after each failure; a new client st
 
 
 class Connection:
-    """`own_proxy` is the device's own. `was_up` says whether it ever came to be, and was not refused afterwards."""
+    """`own_proxy` is the device's own. `was_up` says whether it ever came to be, and was not refused afterwards;
+    `stands` whether there still is one as far as we heard, of use or not."""
 
     def __init__(self, own_proxy: str | None) -> None:
         self.is_up = False
         self.was_up = False
+        self.stands = False
         self._own_proxy = own_proxy
         self._link: Link | None = None
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -33,7 +35,7 @@ class Connection:
     async def hold(self, link: Link) -> StateChanged:
         """Open the link and wait until it is over, which does not stop it; how it ended."""
         self._link = link
-        link.ended.add_done_callback(lambda ended: self.give_up(ended.result()))
+        link.ended.add_done_callback(lambda ended: self._ended(ended.result()))
         self._be_patient("no connection for minutes")
         try:
             await link.open()
@@ -54,13 +56,14 @@ class Connection:
         """The server has taken us in; whether that is news."""
         self._stop_waiting()
         is_news = not self.is_up
-        self.is_up = self.was_up = True
+        self.is_up = self.was_up = self.stands = True
         return is_news
 
     def drop(self) -> bool:
         """The connection dropped, and whatsmeow reconnects; whether that is news. If it takes too long, the link is
         over.
         """
+        self.stands = False
         if not self.is_up:
             return False
         self.is_up = False
@@ -82,6 +85,10 @@ class Connection:
         self.is_up = False
         if not self._over.done():
             self._over.set_result(why)
+
+    def _ended(self, why: str) -> None:
+        self.stands = False
+        self.give_up(why)
 
     def _be_patient(self, why: str) -> None:
         self._stop_waiting()

@@ -2,7 +2,7 @@
 
 import logging
 
-from kurir.session_node.engines.neonize.link import Link
+from kurir.session_node.engines.neonize.link import CLOSE_WAIT_S, STOP_WAIT_S, Link
 
 log = logging.getLogger(__name__)
 
@@ -15,9 +15,12 @@ class FormerLinks:
     def __init__(self) -> None:
         self._leaving: dict[tuple[str, str], Link] = {}
 
-    async def stop(self, device: tuple[str, str], link: Link) -> None:
-        """Stop a device's link; one that hangs in a dial is remembered until it is gone."""
-        await link.stop()
+    async def stop(self, device: tuple[str, str], link: Link, *, is_connected: bool) -> None:
+        """Stop a device's link; one that hangs in a dial is remembered until it is gone.
+
+        One that is connected is waited for longer: until it is not, nobody else may speak for the device.
+        """
+        await link.stop(CLOSE_WAIT_S if is_connected else STOP_WAIT_S)
         if not await link.gone(0):
             self._leaving[device] = link
 

@@ -20,7 +20,8 @@ from kurir.session_node.engines.neonize.workers import Workers
 Answer = TypeVar("Answer")
 
 OPEN_HOLD_S = 1.0  # opening writes the maps within some 100 ms; a dial that hangs must not hold back all others
-STOP_WAIT_S = 5.0
+STOP_WAIT_S = 5.0  # for one that may hang in a dial
+CLOSE_WAIT_S = 20.0  # for one that is connected: whatsmeow gives the server 5 s to say goodbye, once it gets to it
 LAST_WORDS_S = 0.05  # what the client had received is decrypted within milliseconds, and gone for good if not heard
 LAST_WORDS_WITHIN_S = 1.0
 EVENTS_IN_FLIGHT = 1000  # behind them the client's own queue of 100 fills, and then its socket
@@ -75,16 +76,16 @@ class Link:
         async with asyncio.timeout(timeout_s):
             return await self._gate.read(guarded, workers)
 
-    async def stop(self) -> None:
+    async def stop(self, within_s: float = STOP_WAIT_S) -> None:
         """Disconnect and take the client out of the library. Idempotent.
 
-        Messages and receipts that it had received are still heard. Returns after STOP_WAIT_S even if the client still
+        Messages and receipts that it had received are still heard. Returns after `within_s` even if the client still
         hangs in a dial; `gone` says when it has left.
         """
         self._stopped = True
         if self._opened and self._leaving is None:
             self._leaving = self._loop.create_task(self._leave())
-        await self.gone(STOP_WAIT_S)
+        await self.gone(within_s)
 
     async def gone(self, timeout_s: float) -> bool:
         """True when the library has forgotten the client, at the latest after `timeout_s`."""

@@ -264,7 +264,8 @@ class NeonizeSession:
         try:
             return await self._connection.hold(link)
         finally:
-            await asyncio.shield(self._shared.former_links.stop(self.key, link))
+            stands = self._connection.stands
+            await asyncio.shield(self._shared.former_links.stop(self.key, link, is_connected=stands))
 
     def lose_store(self, why: str) -> None:
         """The keys cannot be reached any more: leave WhatsApp, which then keeps what comes."""
