@@ -179,7 +179,12 @@ class Connection(Client):
         self._flush_is_due = False
         if self._pending and self.is_usable and self._transport is not None:
             commands, self._pending, self._pending_data_size = self._pending, [], 0
-            self._transport.writelines(commands)
+            try:
+                self._transport.writelines(commands)
+            except (
+                RuntimeError
+            ):  # uvloop's for a socket that is closed already, of which the read loop is about to hear
+                self._pending, self._pending_data_size = commands, sum(map(len, commands))
 
     async def close(self) -> None:
         """Send what is queued and close. The closed callback is called as well."""
@@ -187,6 +192,21 @@ class Connection(Client):
         if self._restoring is not None:
             self._restoring.cancel()
         await super().close()
+
+    async def _process_pong(self) -> None:
+        """Also of a ping that nobody waits for any more: nats-py ends its read loop then, and never hears of anything
+        again, its own reconnect included.
+        """
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = self._loop.create_future()
+        await super()._process_pong()
+
+    async def _read_loop(self) -> None:
+        await super()._read_loop()
+        task = asyncio.current_task()
+        if self.is_usable and task is not None and not task.cancelling():
+            # By an error that nats-py only logs. A connection that is not read is none.
+            await self._process_op_err(Error("nats: the read loop has ended"))
 
     async def _lost(self) -> None:
         kept = [command for command in self._pending if command.startswith(_SETTLEMENT)]
