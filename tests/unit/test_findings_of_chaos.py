@@ -1,6 +1,6 @@
 """The judge of what happened to a cluster finds what is wrong: each test plants one thing."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kurir.contracts.content import Address, Text
@@ -38,8 +38,9 @@ def said(status: MessageStatus, whatsapp_id: str | None = None, reason: Reason |
     )
 
 
-def connection(state: ConnectionState, epoch: int) -> ConnectionUpdate:
-    return ConnectionUpdate(id=f"{state}{epoch}", tenant="t1", device="d1", at=AT, state=state, epoch=epoch)
+def connection(state: ConnectionState, epoch: int, after_s: float = 0) -> ConnectionUpdate:
+    at = AT + timedelta(seconds=after_s)
+    return ConnectionUpdate(id=f"{state}{epoch}", tenant="t1", device="d1", at=at, state=state, epoch=epoch)
 
 
 def received(whatsapp_id: str) -> MessageUpserted:
@@ -87,7 +88,11 @@ def test_a_word_of_a_former_owner_is_found() -> None:
 def test_what_must_not_become_of_a_connection_is_found() -> None:
     assert not findings.connections([connection("connected", 1), connection("connected", 2)], NAMES).wrong
     assert findings.connections([connection("replaced", 1)], NAMES).wrong
-    assert findings.connections([connection("connected", 2), connection("connected", 1)], NAMES).wrong
+    assert findings.connections([connection("connected", 2, 1), connection("connected", 1, 2)], NAMES).wrong
+
+
+def test_what_was_true_when_it_was_said_may_come_late() -> None:
+    assert not findings.connections([connection("connected", 2, 2), connection("connecting", 1, 1)], NAMES).wrong
 
 
 def test_a_command_without_an_end_is_found() -> None:

@@ -56,14 +56,18 @@ def connections(events: Iterable[AnyEvent], names: Collection[str]) -> Findings:
     wrong: list[str] = []
     counts: Counter[str] = Counter()
     newest: dict[str, int] = {}
+    since: dict[str, datetime] = {}
     for event in events:
         if not isinstance(event, ConnectionUpdate) or event.device not in names:
             continue
         if event.state in ("replaced", "qr", "pairing_code", "logged_out", "banned"):
             wrong.append(f"{event.device} was {event.state} ({event.reason}) at {event.at}, epoch {event.epoch}")
-        if event.epoch < newest.get(event.device, 0):
+        # What was true when it was said and hung on its way to NATS comes late: its epoch says so, and who keeps state
+        # passes it over. Said after its successor's first word, it is wrong.
+        if event.epoch < newest.get(event.device, 0) and event.at > since[event.device]:
             wrong.append(f"{event.device} was called {event.state} by a former owner at {event.at}")
-        newest[event.device] = max(event.epoch, newest.get(event.device, 0))
+        if event.epoch > newest.get(event.device, 0):
+            newest[event.device], since[event.device] = event.epoch, event.at
     return Findings(wrong, counts)
 
 
