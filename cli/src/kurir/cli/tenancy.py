@@ -58,6 +58,9 @@ class Tenancy:
         self.receiver = receiver
         self._http = httpx.AsyncClient(base_url=base_url, timeout=15, trust_env=False)
         self._made: Remembered | None = None
+        if memory.exists():
+            self._made = msgspec.json.decode(memory.read_bytes(), type=Remembered)
+            receiver.secret = self._made.webhook_secret or None
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -69,9 +72,7 @@ class Tenancy:
 
     async def prepare(self, operator_key: Callable[[], Awaitable[str]]) -> None:
         """Tenant, key and webhook: made now or found again. `operator_key` makes one when needed."""
-        if self._memory.exists():
-            self._made = msgspec.json.decode(self._memory.read_bytes(), type=Remembered)
-        else:
+        if self._made is None:
             self._made = await self._new_tenant(await operator_key())
             self._remember()
         if self.made.webhook_url != self.receiver.url:
@@ -98,13 +99,16 @@ class Tenancy:
             say(f"Device {device} is connected as {known['phoneNumber']}")
             return str(known["phoneNumber"])
         await self.call("POST", f"/devices/{device}/connect")
+        is_pairing = False
         async with asyncio.timeout(within_s), contextlib.aclosing(self._events(device)) as events:
             async for name, data in events:
                 status, reason = data.get("status"), data.get("reason", "")
                 if name == "qr":
+                    is_pairing = True
                     await show(data["qr"])
                 elif status == "CONNECTED":
-                    say(f"Device paired and connected as {data['phoneNumber']}")
+                    how = "paired and connected" if is_pairing else "connected"
+                    say(f"Device {device} is {how} as {data['phoneNumber']}")
                     return str(data["phoneNumber"])
                 elif status == "LOGGED_OUT" or (status == "DISCONNECTED" and reason in _MEND_BY_CONNECT):
                     say(f"The device is {status} {reason}: connecting it again")

@@ -58,21 +58,24 @@ async def _up(settings: UpSettings, *, play: Play | None, once: bool) -> None:
     ensure_ports_free(settings)
     settings.state.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as stack:
-        await _start_all(settings, stack)
-        if play is not None:
-            receiver = await stack.enter_async_context(_receiving(settings.receiver_port))
-            _show_urls(settings, *await _demonstrate(settings, receiver, play))
+        if play is None:
+            await _start_all(settings, stack)
+            _show_urls(settings, None, None)
+        else:
+            # Before the services and after them: what a former run left to deliver finds its receiver, where failures
+            # would have the dispatcher leave it alone for half a minute.
+            tenancy = await stack.enter_async_context(_tenancy(settings, settings.receiver_port))
+            await _start_all(settings, stack)
+            _show_urls(settings, *await _demonstrate(settings, tenancy, play))
             if once:
                 return
-        else:
-            _show_urls(settings, None, None)
         await asyncio.Event().wait()
 
 
 async def _smoke(settings: UpSettings) -> None:
     # The receiver's own port belongs to a demonstration that may be running.
-    async with _receiving(settings.receiver_port + 1) as receiver:
-        await _demonstrate(settings, receiver, sandbox)
+    async with _tenancy(settings, settings.receiver_port + 1) as tenancy:
+        await _demonstrate(settings, tenancy, sandbox)
 
 
 async def _start_all(settings: UpSettings, stack: contextlib.AsyncExitStack) -> None:
@@ -116,27 +119,25 @@ async def _apply_topology(settings: UpSettings) -> None:
     console.print(f"[green]✓[/] topology applied [dim]{len(output.splitlines())} lines[/]")
 
 
-async def _demonstrate(settings: UpSettings, receiver: Receiver, play: Play) -> tuple[Remembered, Finale]:
-    tenancy = Tenancy(_base_url(settings), settings.state / "demo.json", receiver)
-
+async def _demonstrate(settings: UpSettings, tenancy: Tenancy, play: Play) -> tuple[Remembered, Finale]:
     async def operator_key() -> str:
         output = await _kurir(settings, "key", "create", "--operator", "--name", "demo")
         return output.split()[-1]
 
-    try:
-        await tenancy.prepare(operator_key)
-        return tenancy.made, await play(tenancy)
-    finally:
-        await tenancy.close()
+    await tenancy.prepare(operator_key)
+    return tenancy.made, await play(tenancy)
 
 
 @contextlib.asynccontextmanager
-async def _receiving(port: int) -> AsyncIterator[Receiver]:
-    receiver = Receiver(port, _print_arrived)
+async def _tenancy(settings: UpSettings, receiver_port: int) -> AsyncIterator[Tenancy]:
+    """The demonstration's tenant, whose receiver listens."""
+    receiver = Receiver(receiver_port, _print_arrived)
+    tenancy = Tenancy(_base_url(settings), settings.state / "demo.json", receiver)
     await receiver.start()
     try:
-        yield receiver
+        yield tenancy
     finally:
+        await tenancy.close()
         await receiver.stop()
 
 
