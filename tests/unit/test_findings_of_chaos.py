@@ -1,5 +1,6 @@
 """The judge of what happened to a cluster finds what is wrong: each test plants one thing."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,6 +69,10 @@ def outbound(events: list[AnyEvent], record: Record) -> findings.Findings:
     return findings.outbound({"order 1": ORDER}, events, record.entries(), NAMES)
 
 
+def connections(events: Sequence[AnyEvent], *happened: Happened) -> findings.Findings:
+    return findings.connections(events, NAMES, happened)
+
+
 def sent(record: Record, whatsapp_id: str) -> Record:
     content = {"conversation": "order 1"}
     return record.at(2, "message.sent", id=whatsapp_id, connection=1, to="628111000001").at(
@@ -86,13 +91,23 @@ def test_a_word_of_a_former_owner_is_found() -> None:
 
 
 def test_what_must_not_become_of_a_connection_is_found() -> None:
-    assert not findings.connections([connection("connected", 1), connection("connected", 2)], NAMES).wrong
-    assert findings.connections([connection("replaced", 1)], NAMES).wrong
-    assert findings.connections([connection("connected", 2, 1), connection("connected", 1, 2)], NAMES).wrong
+    assert not connections([connection("connected", 1), connection("connected", 2)]).wrong
+    assert connections([connection("replaced", 1)]).wrong
+    assert connections([connection("connected", 2), connection("connected", 1)]).wrong
 
 
-def test_what_was_true_when_it_was_said_may_come_late() -> None:
-    assert not findings.connections([connection("connected", 2, 2), connection("connecting", 1, 1)], NAMES).wrong
+def test_what_a_former_owner_said_may_come_late_only_if_it_was_said_in_a_cut() -> None:
+    late = [connection("connected", 2, after_s=2), connection("connecting", 1, after_s=1)]
+    after_the_successor = [connection("connected", 2, after_s=1), connection("connecting", 1, after_s=2)]
+    began = AT.timestamp()
+    cut = Happened("cut a node off", "n0", began, frozenset({"628:1"}), until=began + 5)
+    assert connections(late).wrong
+    assert not connections(late, cut).wrong
+    assert connections(late, cut).counts.total() == 1
+    assert connections(after_the_successor, cut).wrong
+    assert connections(late, Happened("cut a node off", "n0", began, frozenset({"628:2"}), until=began + 5)).wrong
+    assert connections(late, Happened("cut a node off", "n0", began + 2, frozenset({"628:1"}), until=began + 5)).wrong
+    assert connections(late, Happened("freeze a shard", "n0", began, frozenset({"628:1"}), until=began + 5)).wrong
 
 
 def test_a_command_without_an_end_is_found() -> None:

@@ -5,7 +5,7 @@ that a run tells how often it happened.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -51,23 +51,32 @@ def owners(journal: Sequence[Entry]) -> Findings:
     return Findings(wrong, counts)
 
 
-def connections(events: Iterable[AnyEvent], names: Collection[str]) -> Findings:
-    """Nobody was told of a replaced device, nor of a QR code, and no former owner told how a connection is."""
+def connections(events: Iterable[AnyEvent], names: Mapping[str, str], happened: Sequence[Happened]) -> Findings:
+    """Nobody was told of a replaced device, nor of a QR code, and no former owner told how a connection is.
+
+    `names` is what the emulator calls each device. What an owner said while its node was cut off hangs on its way and
+    arrives after its successor's words: its epoch tells so, and who keeps state passes it over.
+    """
     wrong: list[str] = []
     counts: Counter[str] = Counter()
     newest: dict[str, int] = {}
     since: dict[str, datetime] = {}
+    cuts = [it for it in happened if it.what == "cut a node off"]
     for event in events:
         if not isinstance(event, ConnectionUpdate) or event.device not in names:
             continue
         if event.state in ("replaced", "qr", "pairing_code", "logged_out", "banned"):
             wrong.append(f"{event.device} was {event.state} ({event.reason}) at {event.at}, epoch {event.epoch}")
-        # What was true when it was said and hung on its way to NATS comes late: its epoch says so, and who keeps state
-        # passes it over. Said after its successor's first word, it is wrong.
-        if event.epoch < newest.get(event.device, 0) and event.at > since[event.device]:
-            wrong.append(f"{event.device} was called {event.state} by a former owner at {event.at}")
         if event.epoch > newest.get(event.device, 0):
             newest[event.device], since[event.device] = event.epoch, event.at
+        elif event.epoch < newest[event.device]:
+            at, name = event.at.timestamp(), names[event.device]
+            if event.at <= since[event.device] and any(
+                name in cut.devices and cut.since <= at <= cut.until for cut in cuts
+            ):
+                counts["told by a former owner before its successor spoke, late by a cut"] += 1
+            else:
+                wrong.append(f"{event.device} was called {event.state} by a former owner at {event.at}")
     return Findings(wrong, counts)
 
 

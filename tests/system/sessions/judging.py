@@ -21,7 +21,7 @@ async def judge(cluster: Cluster, made: Traffic) -> tuple[Counter[str], list[Any
     assert journal[0]["n"] == 1, "the emulator's record is not whole"
     found = [
         findings.owners(journal),
-        findings.connections(events, cluster.linked_as),
+        findings.connections(events, cluster.linked_as, cluster.happened),
         findings.outbound(made.orders, events, journal, cluster.linked_as),
         findings.inbound(made.said, events, journal, cluster.happened),
     ]
