@@ -183,15 +183,15 @@ async def test_events_arrive_on_the_loop_in_order(workers: Workers) -> None:
     await link.open()
     await until("all events", lambda: len(heard) == 3001)
     assert [int(data) for _, data in heard[1:]] == list(range(3000))
-    await link.stop()
+    await link.stop(5)
 
 
 async def test_a_stopped_link_is_heard_no_more_and_called_no_more(workers: Workers) -> None:
     library, heard = Noting(), list[tuple[int, bytes]]()
     link = a_link(library, workers, heard)
     await link.open()
-    await link.stop()
-    await link.stop()
+    await link.stop(5)
+    await link.stop(5)
     assert await asyncio.wait_for(link.ended, 5) == ""
     for listener in library.listeners.values():
         listener.on_event(CONNECTED, b"late")
@@ -203,7 +203,7 @@ async def test_a_stopped_link_is_heard_no_more_and_called_no_more(workers: Worke
 
 async def test_a_link_that_was_never_opened_does_not_touch_the_library(workers: Workers) -> None:
     library = Noting()
-    await a_link(library, workers, []).stop()
+    await a_link(library, workers, []).stop(5)
     assert library.calls == []
 
 
@@ -216,14 +216,13 @@ async def test_a_call_without_an_answer_ends_in_time(workers: Workers) -> None:
     with pytest.raises(TimeoutError):
         await link.call(library.send_message, b"", b"", timeout_s=0.05)
     release.set()
-    await link.stop()
+    await link.stop(5)
 
 
 async def test_a_client_that_hangs_in_its_dial_is_stopped_only_when_the_dial_is_over(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kurir.session_node.engines.neonize.link.OPEN_HOLD_S", 0.02)
-    monkeypatch.setattr("kurir.session_node.engines.neonize.link.STOP_WAIT_S", 0.02)
     library = Noting()
     dialled = threading.Event()
 
@@ -234,7 +233,7 @@ async def test_a_client_that_hangs_in_its_dial_is_stopped_only_when_the_dial_is_
     library.on_open = hang
     link = a_link(library, workers, [])
     await link.open()
-    await link.stop()
+    await link.stop(0.02)
     assert not await link.gone(0)
     assert library.calls == ["open"]
     dialled.set()
@@ -265,7 +264,7 @@ async def test_openings_and_stops_of_many_links_never_overlap(workers: Workers) 
         link = Link(library, workers, gate, OPENING, lambda kind, data: None)
         await link.open()
         await link.call(library.send_message, b"", b"", timeout_s=5)
-        await link.stop()
+        await link.stop(5)
         assert await link.gone(5)
         assert await link.ended == ""
 

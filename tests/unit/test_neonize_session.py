@@ -21,7 +21,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.neonize import connection, library, sending
+from kurir.session_node.engines.neonize import connection, former_links, library, sending
 from kurir.session_node.engines.neonize import session as sessions
 from kurir.session_node.engines.neonize.engine import NeonizeEngine
 from kurir.session_node.engines.neonize.library import Listener, Opening
@@ -80,6 +80,8 @@ class Scripted:
         self.answer: Callable[[], bytes] = lambda: acked("3EB0")
         self.uploads: list[tuple[int, int]] = []
         self.last_words: list[tuple[int, bytes]] = []
+        self.is_leaving, self.may_leave = threading.Event(), threading.Event()
+        self.may_leave.set()
         self._stopped: dict[bytes, threading.Event] = {}
 
     def run_client(self, client: bytes, opening: Opening, listener: Listener) -> str:
@@ -102,6 +104,8 @@ class Scripted:
     def disconnect(self, client: bytes) -> None:
         for kind, data in self.last_words:
             self.say(kind, data)
+        self.is_leaving.set()
+        self.may_leave.wait(20)
 
     def stop_client(self, client: bytes) -> None:
         self._stopped[client].set()
@@ -413,6 +417,29 @@ async def test_what_was_received_until_the_connection_is_closed_is_told_and_noth
     assert [type(one) for one in watched.seen[told:]] == [Received]
     scripted.say(library.MESSAGE, message)
     assert len(watched.seen) == told + 1
+
+
+@pytest.mark.parametrize("silence", [None, library.KEEPALIVE_TIMEOUT])
+async def test_a_session_is_closed_when_its_connection_is_and_no_earlier_for_whoever_asks_again(
+    session: NeonizeSession,
+    watched: Watched,
+    scripted: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    silence: int | None,
+) -> None:
+    """The device's next owner logs in as soon as it is: a connection that does not answer is one all the same."""
+    monkeypatch.setattr(former_links, "STOP_WAIT_S", 0.02)
+    if silence is not None:
+        scripted.say(silence)
+        await watched.until_state("disconnected")
+    scripted.may_leave.clear()
+    closing = [asyncio.create_task(session.close())]
+    await until("the client is told to disconnect", scripted.is_leaving.is_set)
+    closing.append(asyncio.create_task(session.close()))
+    closed, _ = await asyncio.wait(closing, timeout=0.1)
+    assert not closed
+    scripted.may_leave.set()
+    await asyncio.wait_for(asyncio.gather(*closing), 5)
 
 
 async def test_an_event_that_nobody_understands_is_passed_over(

@@ -59,11 +59,12 @@ class Connection:
         self.is_up = self.was_up = self.stands = True
         return is_news
 
-    def drop(self) -> bool:
-        """The connection dropped, and whatsmeow reconnects; whether that is news. If it takes too long, the link is
-        over.
+    def drop(self, *, is_silent: bool = False) -> bool:
+        """The connection dropped and whatsmeow reconnects, or it stands and `is_silent`; whether that is news. If it
+        takes too long, the link is over.
         """
-        self.stands = False
+        if not is_silent:
+            self.stands = False
         if not self.is_up:
             return False
         self.is_up = False

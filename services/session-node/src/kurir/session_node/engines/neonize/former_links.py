@@ -2,10 +2,12 @@
 
 import logging
 
-from kurir.session_node.engines.neonize.link import CLOSE_WAIT_S, STOP_WAIT_S, Link
+from kurir.session_node.engines.neonize.link import Link
 
 log = logging.getLogger(__name__)
 
+STOP_WAIT_S = 5.0  # for one that may hang in a dial
+CLOSE_WAIT_S = 20.0  # for one that is connected: whatsmeow gives the server 5 s to say goodbye, once it gets to it
 LEAVE_TIMEOUT_S = 120.0  # Go gives a proxy a minute to answer, the kernel two for a connection
 
 

@@ -20,8 +20,6 @@ from kurir.session_node.engines.neonize.workers import Workers
 Answer = TypeVar("Answer")
 
 OPEN_HOLD_S = 1.0  # opening writes the maps within some 100 ms; a dial that hangs must not hold back all others
-STOP_WAIT_S = 5.0  # for one that may hang in a dial
-CLOSE_WAIT_S = 20.0  # for one that is connected: whatsmeow gives the server 5 s to say goodbye, once it gets to it
 LAST_WORDS_S = 0.05  # what the client had received is decrypted within milliseconds, and gone for good if not heard
 LAST_WORDS_WITHIN_S = 1.0
 EVENTS_IN_FLIGHT = 1000  # behind them the client's own queue of 100 fills, and then its socket
@@ -56,8 +54,10 @@ class Link:
             self._opened = True
             # The call lasts as long as the connection: a thread of its own, which cannot keep the process alive.
             threading.Thread(target=self._run, name="neonize-client", daemon=True).start()
+            # Not wait_for, which swallows a cancellation that comes together with what it waits for (before 3.12).
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._registered.wait(), OPEN_HOLD_S)
+                async with asyncio.timeout(OPEN_HOLD_S):
+                    await self._registered.wait()
 
     async def call(
         self, function: Callable[..., Answer], *args: object, timeout_s: float, workers: Workers | None = None
@@ -76,7 +76,7 @@ class Link:
         async with asyncio.timeout(timeout_s):
             return await self._gate.read(guarded, workers)
 
-    async def stop(self, within_s: float = STOP_WAIT_S) -> None:
+    async def stop(self, within_s: float) -> None:
         """Disconnect and take the client out of the library. Idempotent.
 
         Messages and receipts that it had received are still heard. Returns after `within_s` even if the client still

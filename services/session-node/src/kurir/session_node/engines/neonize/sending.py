@@ -234,10 +234,8 @@ class Sender:
     @contextlib.asynccontextmanager
     async def _my_turn(self) -> AsyncIterator[None]:
         try:
-            # Nearly always it is free, and a wait with a limit costs a task.
-            await (
-                asyncio.wait_for(self._turn.acquire(), TURN_TIMEOUT_S) if self._turn.locked() else self._turn.acquire()
-            )
+            async with asyncio.timeout(TURN_TIMEOUT_S):
+                await self._turn.acquire()
         except TimeoutError as error:
             raise SendFailed("engine_error", "messages before this one block the session", 30.0) from error
         try:

@@ -160,10 +160,11 @@ class NeonizeSession:
 
     async def close(self) -> None:
         """Close the connection and keep the pairing; what was received until then is reported. Idempotent."""
-        self._is_closing = True
+        is_closing, self._is_closing = self._is_closing, True
         self._connection.is_up = False
         if self._task is not None and not self._task.done():
-            self._task.cancel()
+            if not is_closing:  # once, or the task ends before the connection does
+                self._task.cancel()
             await asyncio.wait({self._task}, timeout=CLOSE_TIMEOUT_S)
         self._telling.flush()
         self._over = True
@@ -309,7 +310,7 @@ class NeonizeSession:
         elif kind == lib.CONNECTED:
             self._gain()
         elif kind in (lib.DISCONNECTED, lib.KEEPALIVE_TIMEOUT):
-            self._drop("no answer to keepalives" if kind == lib.KEEPALIVE_TIMEOUT else None)
+            self._drop(is_silent=kind == lib.KEEPALIVE_TIMEOUT)
         elif kind == lib.CONNECT_FAILURE:
             self._connection.refuse(*from_whatsapp.connect_failure(data))
         else:
@@ -324,9 +325,10 @@ class NeonizeSession:
         if self._connection.gain():
             self._tell(self._me)
 
-    def _drop(self, detail: str | None) -> None:
-        if self._connection.drop():
+    def _drop(self, *, is_silent: bool) -> None:
+        if self._connection.drop(is_silent=is_silent):
             self._quiet.connecting()
+            detail = "no answer to keepalives" if is_silent else None
             self._tell(StateChanged(state="disconnected", reason="connection_lost", detail=detail))
 
     def _own_jids(self) -> frozenset[str]:
