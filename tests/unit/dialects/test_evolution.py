@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from kurir.contracts.content import Text
 from kurir.contracts.errors import ERRORS
-from kurir.dialects.evolution import chat_requests, errors, instance_requests, requests, sends
+from kurir.dialects.evolution import (
+    chat_requests,
+    errors,
+    group_requests,
+    instance_requests,
+    labels,
+    pictures,
+    profile,
+    requests,
+    sends,
+)
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.fields import Invalid
 from kurir.dialects.evolution.numbers import recipient
@@ -33,16 +43,24 @@ PARSERS: tuple[Callable[[Mapping[str, Any]], object], ...] = (
     chat_requests.number,
     chat_requests.where,
     chat_requests.media_of,
-    chat_requests.new_group,
-    chat_requests.subject,
-    chat_requests.description,
-    chat_requests.members_change,
-    chat_requests.group_setting,
-    chat_requests.expiration,
-    chat_requests.invitation,
-    chat_requests.wants_participants,
-    lambda values: chat_requests.group_of(values, values),
-    lambda values: chat_requests.invite_code(values, values),
+    chat_requests.archiving,
+    chat_requests.unread,
+    labels.labeling,
+    profile.name,
+    profile.about,
+    profile.blocking,
+    profile.privacy,
+    lambda values: pictures.picture(values, "picture"),
+    group_requests.new_group,
+    group_requests.subject,
+    group_requests.description,
+    group_requests.members_change,
+    group_requests.group_setting,
+    group_requests.expiration,
+    group_requests.invitation,
+    group_requests.wants_participants,
+    lambda values: group_requests.group_of(values, values),
+    lambda values: group_requests.invite_code(values, values),
 )
 
 NAMES = st.sampled_from(
@@ -53,6 +71,10 @@ NAMES = st.sampled_from(
         *("reactionMessage", "reaction", "pollMessage", "name", "values", "selectableCount", "audio", "sticker"),
         *("instanceName", "token", "webhook", "url", "events", "headers", "proxy", "host", "port", "protocol"),
         *("reject_call", "groupsIgnore", "msg_call", "numbers", "read_messages", "where", "limit", "page", "offset"),
+        *("labelId", "chat", "archive", "lastMessage", "status", "picture", "profilePicture"),
+        *("privacySettings", "last", "online", "profile", "groupadd", "readreceipts"),
+        *("statusMessage", "type", "content", "backgroundColor", "font", "allContacts", "statusJidList", "listMessage"),
+        *("sections", "rows", "title", "rowId", "buttonText", "footerText"),
         *("subject", "participants", "action", "expiration", "groupJid", "inviteCode", "description", "presence"),
     ]
 )

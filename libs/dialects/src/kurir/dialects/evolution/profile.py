@@ -14,6 +14,7 @@ from kurir.dialects.evolution.requests import number_of
 
 MAX_NAME: Final = 25
 MAX_ABOUT: Final = 139
+DONE: Final = {"update": "success"}
 BLOCKED: Final = {"block": "success"}
 
 _SEEN_BY: Final = ("all", "contacts", "contact_blacklist", "none")

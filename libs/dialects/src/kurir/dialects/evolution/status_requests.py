@@ -5,16 +5,16 @@ With `allContacts` the account's settings say who sees it, else those in `status
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from kurir.contracts.content import STATUS, Style, Text
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.fields import Fields
 from kurir.dialects.evolution.numbers import recipient
 from kurir.dialects.evolution.requests import MAX_CAPTION, MAX_TEXT, Send, inner, named_file
-from kurir.dialects.orders import File, FileKind, Order
+from kurir.dialects.orders import FileKind, Order
 
-_FILES: Final[dict[str, FileKind]] = {"image": "image", "video": "video", "audio": "audio"}
+_FILES: Final = ("image", "video", "audio")
 _COLOUR = re.compile(r"#?(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})")
 _NOT_NUMBERS = '"statusJidList" must be an array of numeric strings'
 
@@ -34,8 +34,14 @@ def send_status(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
         words = body.text("content", "?", min_length=1, max_length=MAX_TEXT)
         content = Text(text=words, style=style)
     elif kind:
-        caption = caption if kind != "audio" else None
-        file = _file(fields, _FILES[kind], body.raw("content"), has_file=has_file, caption=caption)
+        file = named_file(
+            fields,
+            cast(FileKind, kind),
+            body.raw("content"),
+            has_file=has_file,
+            caption=caption if kind != "audio" else None,
+            voice=kind == "audio",
+        )
     fields.check()
     if not viewers and not is_for_all:
         raise Refused("StatusJidList is required")
@@ -53,7 +59,3 @@ def _style(body: Fields) -> Style:
     if colour is None:
         body.find("backgroundColor", "is not a color")
     return Style(background=f"#{colour[1] if colour is not None else '000000'}", font=body.whole("font", most=5))
-
-
-def _file(fields: Fields, kind: FileKind, media: Any, *, has_file: bool, caption: str | None) -> File | None:
-    return named_file(fields, kind, media, has_file=has_file, caption=caption, voice=kind == "audio")

@@ -28,10 +28,10 @@ from kurir.contracts.content import Media
 from kurir.contracts.records import Device
 from kurir.dialects.evolution import errors
 from kurir.dialects.evolution.answers import Whose
-from kurir.dialects.evolution.chat_requests import Picture
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.fields import Invalid
 from kurir.dialects.evolution.instance_answers import Instance
+from kurir.dialects.evolution.pictures import Picture
 from kurir.dialects.evolution.requests import Version
 
 MAX_BASE64_BYTES = MAX_BYTES * 4 // 3 + MAX_TEXT_BYTES

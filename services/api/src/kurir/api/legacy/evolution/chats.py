@@ -1,4 +1,4 @@
-"""`/chat/…`: numbers, read marks, presence, corrections and deletions, contacts and pictures."""
+"""`/chat/…`: numbers, read marks, the archive, presence, corrections and deletions, contacts and pictures."""
 
 import asyncio
 from collections import defaultdict
@@ -15,7 +15,7 @@ from kurir.contracts.content import Edit, Revoke
 from kurir.contracts.people import KnownContact, NumberCheck
 from kurir.contracts.queries import PAGE_LIMIT
 from kurir.contracts.records import Device
-from kurir.dialects.evolution import answers, chat_requests, group_answers
+from kurir.dialects.evolution import answers, chat_answers, chat_requests
 from kurir.dialects.evolution.numbers import recipient
 from kurir.dialects.orders import Order
 
@@ -42,7 +42,7 @@ async def check_numbers(call: Call) -> Answer:
         checks = await call.services.contacts.check_numbers(call.caller, device.id, part)
         by_phone |= {check.phone: check for check in checks}
     found = [by_phone[phones[one]] if one in phones else _unknown(one) for one in written]
-    return Answer(200, group_answers.numbers(written, found))
+    return Answer(200, chat_answers.numbers(written, found))
 
 
 def _unknown(number: str) -> NumberCheck:
@@ -94,10 +94,24 @@ async def correct(call: Call) -> Answer:
     return Answer(200, body, sent.headers)
 
 
+async def archive(call: Call) -> Answer:
+    device = call.device
+    wanted = chat_requests.archiving(await call.fields())
+    await call.services.chats.archive(call.caller, device.id, wanted.chat, archived=wanted.archived)
+    return Answer(201, chat_answers.archived(wanted.chat))
+
+
+async def mark_unread(call: Call) -> Answer:
+    device = call.device
+    chat = chat_requests.unread(await call.fields())
+    await call.services.chats.mark_unread(call.caller, device.id, chat)
+    return Answer(201, chat_answers.marked_unread(chat))
+
+
 async def show_picture(call: Call) -> Answer:
     device = call.device
     jid = _jid(call, chat_requests.number(await call.fields()))
-    return Answer(200, group_answers.picture(jid, await picture_of(call, device, jid)))
+    return Answer(200, chat_answers.picture(jid, await picture_of(call, device, jid)))
 
 
 async def show_profile(call: Call) -> Answer:
@@ -114,7 +128,7 @@ async def show_profile(call: Call) -> Answer:
             break
     url = await picture_of(call, device, jid)
     about = await _about(call, device, jid) if not jid.endswith("@g.us") else None
-    return Answer(200, group_answers.profile(jid, check=check, known=known, url=url, about=about))
+    return Answer(200, chat_answers.profile(jid, check=check, known=known, url=url, about=about))
 
 
 async def find_contacts(call: Call) -> Answer:
@@ -130,7 +144,7 @@ async def find_contacts(call: Call) -> Answer:
             continue
         if where.push_name is not None and where.push_name not in (known.name, known.push_name):
             continue
-        row = group_answers.contact_v2(known, device.id) if is_v2 else group_answers.contact(known, name)
+        row = chat_answers.contact_v2(known, device.id) if is_v2 else chat_answers.contact(known, name)
         found.append(row)
     return Answer(200, found)
 

@@ -11,8 +11,8 @@ from kurir.contracts.content import Text
 from kurir.contracts.groups import GroupHead
 from kurir.contracts.queries import PAGE_LIMIT
 from kurir.contracts.records import Device
-from kurir.dialects.evolution import chat_requests, group_answers
-from kurir.dialects.evolution.chat_requests import GroupSetting
+from kurir.dialects.evolution import group_answers, group_requests, pictures
+from kurir.dialects.evolution.group_requests import GroupSetting
 from kurir.dialects.orders import Order
 
 MAX_GROUPS = 10_000
@@ -29,7 +29,7 @@ async def create(call: Call) -> Answer:
     """Make a group, described and with its members as admins where that is asked for."""
     device = call.device
     async with call.body(max_bytes=MAX_BASE64_BYTES) as body:
-        new = chat_requests.new_group(body.fields)
+        new = group_requests.new_group(body.fields)
     groups = call.services.groups
     group = await groups.create(call.caller, device.id, NewGroup(subject=new.subject, members=new.participants), None)
     if new.description is not None:
@@ -47,37 +47,37 @@ async def create(call: Call) -> Answer:
 
 async def set_subject(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
-    group = chat_requests.group_of(call.query, fields)
-    await call.services.groups.set_subject(call.caller, device.id, group, chat_requests.subject(fields))
+    group = group_requests.group_of(call.query, fields)
+    await call.services.groups.set_subject(call.caller, device.id, group, group_requests.subject(fields))
     return Answer(201, group_answers.DONE)
 
 
 async def set_description(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
-    group = chat_requests.group_of(call.query, fields)
-    await call.services.groups.set_description(call.caller, device.id, group, chat_requests.description(fields))
+    group = group_requests.group_of(call.query, fields)
+    await call.services.groups.set_description(call.caller, device.id, group, group_requests.description(fields))
     return Answer(201, group_answers.DONE)
 
 
 async def set_picture(call: Call) -> Answer:
     device = call.device
     async with call.body(max_bytes=MAX_BASE64_BYTES) as body:
-        group = chat_requests.group_of(call.query, body.fields)
-        picture = chat_requests.picture(body.fields, "image")
+        group = group_requests.group_of(call.query, body.fields)
+        picture = pictures.picture(body.fields, "image")
     await call.services.groups.set_picture(call.caller, device.id, group, native_picture(picture))
     return Answer(201, group_answers.DONE)
 
 
 async def show(call: Call) -> Answer:
     device = call.device
-    group = await call.services.groups.show(call.caller, device.id, chat_requests.group_of(call.query, {}))
+    group = await call.services.groups.show(call.caller, device.id, group_requests.group_of(call.query, {}))
     return Answer(200, group_answers.group(group, picture=await picture_of(call, device, group.jid)))
 
 
 async def show_all(call: Call) -> Answer:
     """All groups; with their members each is asked for by itself, which takes its time."""
     device = call.device
-    with_members = chat_requests.wants_participants(call.query)
+    with_members = group_requests.wants_participants(call.query)
     found = []
     async for head in _heads(call, device):
         if not with_members:
@@ -93,19 +93,19 @@ async def show_all(call: Call) -> Answer:
 
 async def show_members(call: Call) -> Answer:
     device = call.device
-    group = await call.services.groups.show(call.caller, device.id, chat_requests.group_of(call.query, {}))
+    group = await call.services.groups.show(call.caller, device.id, group_requests.group_of(call.query, {}))
     return Answer(200, group_answers.members(group))
 
 
 async def show_invite(call: Call) -> Answer:
-    device, group = call.device, chat_requests.group_of(call.query, {})
+    device, group = call.device, group_requests.group_of(call.query, {})
     link = await call.services.groups.invite_link(call.caller, device.id, group, renew=False)
     return Answer(200, group_answers.invite(link))
 
 
 async def renew_invite(call: Call) -> Answer:
     device = call.device
-    group = chat_requests.group_of(call.query, await call.fields())
+    group = group_requests.group_of(call.query, await call.fields())
     link = await call.services.groups.invite_link(call.caller, device.id, group, renew=True)
     return Answer(201, group_answers.revoked(link))
 
@@ -113,7 +113,7 @@ async def renew_invite(call: Call) -> Answer:
 async def send_invite(call: Call) -> Answer:
     """The invitation's link with a text before it, to each of the numbers."""
     device = call.device
-    wanted = chat_requests.invitation(await call.fields())
+    wanted = group_requests.invitation(await call.fields())
     link = await call.services.groups.invite_link(call.caller, device.id, wanted.group, renew=False)
     text = f"{wanted.description}\n\n{group_answers.invite(link)['inviteUrl']}".strip()
     for number in wanted.numbers:
@@ -123,20 +123,20 @@ async def send_invite(call: Call) -> Answer:
 
 async def show_invited(call: Call) -> Answer:
     device = call.device
-    code = chat_requests.invite_code(call.query, {})
+    code = group_requests.invite_code(call.query, {})
     return Answer(200, group_answers.group(await call.services.groups.invitation(call.caller, device.id, code)))
 
 
 async def join(call: Call) -> Answer:
     device = call.device
-    code = chat_requests.invite_code(call.query, {})
+    code = group_requests.invite_code(call.query, {})
     return Answer(200, group_answers.joined(await call.services.groups.join(call.caller, device.id, code)))
 
 
 async def change_members(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
-    group = chat_requests.group_of(call.query, fields)
-    wanted = chat_requests.members_change(fields)
+    group = group_requests.group_of(call.query, fields)
+    wanted = group_requests.members_change(fields)
     change = ChangeMembers(change=wanted.change, members=wanted.participants)
     changed = await call.services.groups.change_members(call.caller, device.id, group, change)
     return Answer(201, group_answers.members_changed(changed))
@@ -144,23 +144,23 @@ async def change_members(call: Call) -> Answer:
 
 async def set_setting(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
-    group = chat_requests.group_of(call.query, fields)
-    setting = chat_requests.group_setting(fields)
+    group = group_requests.group_of(call.query, fields)
+    setting = group_requests.group_setting(fields)
     await call.services.groups.set_rights(call.caller, device.id, group, _RIGHTS[setting])
     return Answer(201, group_answers.setting_set(setting))
 
 
 async def set_expiration(call: Call) -> Answer:
     device, fields = call.device, await call.fields()
-    group = chat_requests.group_of(call.query, fields)
-    seconds = chat_requests.expiration(fields)
+    group = group_requests.group_of(call.query, fields)
+    seconds = group_requests.expiration(fields)
     await call.services.groups.set_disappearing(call.caller, device.id, group, seconds)
     return Answer(201, group_answers.EPHEMERAL_SET)
 
 
 async def leave(call: Call) -> Answer:
     device = call.device
-    group = chat_requests.group_of(call.query, await call.fields())
+    group = group_requests.group_of(call.query, await call.fields())
     await call.services.groups.leave(call.caller, device.id, group)
     return Answer(200, group_answers.left(group))
 

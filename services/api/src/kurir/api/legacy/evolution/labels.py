@@ -1,4 +1,4 @@
-"""`/label/…`, and the parts of `/chat/…` about how chats stand on the account's own devices."""
+"""`/label/…`: what a business account sorts its chats by."""
 
 from kurir.api.legacy.evolution.calls import Answer, Call
 from kurir.api.people import phone_in
@@ -18,20 +18,6 @@ async def handle_label(call: Call) -> Answer:
     jid = await _person(call, device.id, wanted.number)
     await call.services.chats.set_label(call.caller, device.id, jid, wanted.label, labeled=wanted.labeled)
     return Answer(200, labels.labeled(jid, wanted))
-
-
-async def archive(call: Call) -> Answer:
-    device = call.device
-    wanted = labels.archiving(await call.fields())
-    await call.services.chats.archive(call.caller, device.id, wanted.chat, archived=wanted.archived)
-    return Answer(201, labels.archived(wanted.chat))
-
-
-async def mark_unread(call: Call) -> Answer:
-    device = call.device
-    chat = labels.unread(await call.fields())
-    await call.services.chats.mark_unread(call.caller, device.id, chat)
-    return Answer(201, labels.marked_unread(chat))
 
 
 async def _person(call: Call, device_id: str, number: str) -> str:

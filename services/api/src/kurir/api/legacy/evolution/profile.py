@@ -4,7 +4,7 @@ from kurir.api.legacy.evolution.calls import MAX_BASE64_BYTES, Answer, Call, nat
 from kurir.api.people import phone_in
 from kurir.api.problems import Problem, Told
 from kurir.api.profile.schemas import ChangeProfile
-from kurir.dialects.evolution import chat_requests, errors, group_answers, profile
+from kurir.dialects.evolution import errors, pictures, profile
 from kurir.dialects.evolution.numbers import recipient
 
 
@@ -12,28 +12,28 @@ async def set_name(call: Call) -> Answer:
     device = call.device
     change = ChangeProfile(name=profile.name(await call.fields()))
     await call.services.profiles.change(call.caller, device.id, change)
-    return Answer(200, group_answers.DONE)
+    return Answer(200, profile.DONE)
 
 
 async def set_about(call: Call) -> Answer:
     device = call.device
     change = ChangeProfile(about=profile.about(await call.fields()))
     await call.services.profiles.change(call.caller, device.id, change)
-    return Answer(200, group_answers.DONE)
+    return Answer(200, profile.DONE)
 
 
 async def set_picture(call: Call) -> Answer:
     device = call.device
     async with call.body(max_bytes=MAX_BASE64_BYTES) as body:
-        picture = chat_requests.picture(body.fields, "picture")
+        picture = pictures.picture(body.fields, "picture")
     await call.services.profiles.set_picture(call.caller, device.id, native_picture(picture))
-    return Answer(200, group_answers.DONE)
+    return Answer(200, profile.DONE)
 
 
 async def remove_picture(call: Call) -> Answer:
     device = call.device
     await call.services.profiles.remove_picture(call.caller, device.id)
-    return Answer(200, group_answers.DONE)
+    return Answer(200, profile.DONE)
 
 
 async def show_privacy(call: Call) -> Answer:

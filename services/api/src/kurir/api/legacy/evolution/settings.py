@@ -1,4 +1,4 @@
-"""`/settings`, `/proxy`, `/label` and the outlets of events beside webhooks."""
+"""`/settings`, `/proxy` and the outlets of events beside webhooks."""
 
 from msgspec.structs import replace
 
