@@ -136,6 +136,17 @@ async def test_labels_are_found_given_and_taken_off(evolution: Evolution) -> Non
     assert (refused.status_code, messages_of(refused)) == (404, ["Number is not on WhatsApp"])
 
 
+async def test_groups_and_hidden_ids_get_labels_too(evolution: Evolution) -> None:
+    device = await evolution.connected()
+    group = (await evolution.post(f"/group/create/{INSTANCE}", {"subject": "Office", "participants": [FRIEND]})).json()
+    for number in (group["id"], "120000000000001@lid"):
+        body = {"number": number, "labelId": "1", "action": "add"}
+        answer = await evolution.put(f"/label/handleLabel/{INSTANCE}", body)
+        assert (answer.status_code, answer.json()) == (200, {"numberJid": number, "labelId": "1", "add": True})
+    (label, *_) = (await evolution.tenant.get(f"/devices/{device}/labels")).json()
+    assert set(label["chats"]) == {group["id"], "120000000000001@lid"}
+
+
 @pytest.mark.shows(NAME, "GET /chat/fetchPrivacySettings/{instance}", *(f"answer.{name}" for name in SETTINGS))
 @pytest.mark.shows(
     NAME, "PUT /chat/updatePrivacySettings/{instance}", "privacySettings", *(f"v2 {name}" for name in SETTINGS)
@@ -167,5 +178,8 @@ async def test_people_are_blocked_and_let_in_again(evolution: Evolution) -> None
     nobody = await evolution.put(f"/chat/updateBlockStatus/{INSTANCE}", {"number": NOBODY_THERE, "status": "block"})
     (found,) = messages_of(nobody)
     assert (nobody.status_code, found["exists"], found["number"]) == (400, False, NOBODY_THERE)
+    group = {"number": "120363025550122@g.us", "status": "block"}
+    (found,) = messages_of(await evolution.put(f"/chat/updateBlockStatus/{INSTANCE}", group))
+    assert (found["exists"], found["number"]) == (False, group["number"])
     wrong = await evolution.put(f"/chat/updateBlockStatus/{INSTANCE}", {"number": FRIEND, "status": "stop"})
     assert messages_of(wrong) == [["status is not one of enum values: block,unblock"]]

@@ -10,7 +10,7 @@ from kurir.api.legacy.evolution.calls import Answer, Call
 from kurir.api.legacy.evolution.messages import sent_of
 from kurir.api.people import phone_in
 from kurir.api.problems import Problem
-from kurir.api.recipients import NotARecipient, jid_of
+from kurir.api.recipients import USER_SERVER, NotARecipient, jid_of
 from kurir.contracts.content import Edit, Revoke
 from kurir.contracts.people import KnownContact, NumberCheck
 from kurir.contracts.queries import PAGE_LIMIT
@@ -119,7 +119,7 @@ async def show_profile(call: Call) -> Answer:
     jid = _jid(call, chat_requests.number(await call.fields()))
     user, _, server = jid.partition("@")
     check = None
-    if server == "s.whatsapp.net":
+    if server == USER_SERVER:
         (check,) = await call.services.contacts.check_numbers(call.caller, device.id, (user,))
     known = None
     async for contact in _contacts(call, device):
@@ -167,6 +167,20 @@ async def _about(call: Call, device: Device, jid: str) -> str | None:
         if problem.code not in ("NOT_SUPPORTED", "REQUEST_REFUSED"):
             raise
         return None
+
+
+async def looked_up(call: Call, device: Device, number: str) -> tuple[str, bool]:
+    """The JID that a number stands for, and whether WhatsApp has it. Groups and hidden ids are not asked for."""
+    meant = recipient(number)
+    try:
+        jid = jid_of(meant, call.caller.tenant.country)
+    except NotARecipient:
+        return f"{meant.partition('@')[0]}@{USER_SERVER}", False
+    user, _, server = jid.partition("@")
+    if server != USER_SERVER:
+        return jid, True
+    (check,) = await call.services.contacts.check_numbers(call.caller, device.id, (user,))
+    return jid, check.is_on_whatsapp
 
 
 def _jid(call: Call, number: str) -> str:

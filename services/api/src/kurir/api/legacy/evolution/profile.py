@@ -1,11 +1,11 @@
 """The parts of `/chat/…` that are about the account itself: its profile, its privacy, whom it blocks."""
 
 from kurir.api.legacy.evolution.calls import MAX_BASE64_BYTES, Answer, Call, native_picture
-from kurir.api.people import phone_in
-from kurir.api.problems import Problem, Told
+from kurir.api.legacy.evolution.chats import looked_up
+from kurir.api.people import GROUP_SERVER
+from kurir.api.problems import Told
 from kurir.api.profile.schemas import ChangeProfile
 from kurir.dialects.evolution import errors, pictures, profile
-from kurir.dialects.evolution.numbers import recipient
 
 
 async def set_name(call: Call) -> Answer:
@@ -48,21 +48,11 @@ async def set_privacy(call: Call) -> Answer:
 
 
 async def set_blocked(call: Call) -> Answer:
-    """Raises Told for a number that has no WhatsApp."""
+    """Raises Told for a number that has no WhatsApp, and for a group."""
     device = call.device
     wanted = profile.blocking(await call.fields())
-    number = recipient(wanted.number)
-    if not number.endswith("@lid"):
-        try:
-            phone = phone_in(number, call.caller.tenant.country, "number")
-        except Problem:
-            raise _nobody(f"{number.partition('@')[0]}@s.whatsapp.net", wanted.number) from None
-        (check,) = await call.services.contacts.check_numbers(call.caller, device.id, (phone,))
-        if not check.is_on_whatsapp:
-            raise _nobody(f"{phone}@s.whatsapp.net", wanted.number)
-    await call.services.contacts.set_blocked(call.caller, device.id, number, blocked=wanted.blocked)
+    jid, is_there = await looked_up(call, device, wanted.number)
+    if not is_there or jid.endswith(f"@{GROUP_SERVER}"):
+        raise Told(400, errors.not_on_whatsapp(jid=jid, number=wanted.number))
+    await call.services.contacts.set_blocked(call.caller, device.id, jid, blocked=wanted.blocked)
     return Answer(201, profile.BLOCKED)
-
-
-def _nobody(jid: str, number: str) -> Told:
-    return Told(400, errors.not_on_whatsapp(jid=jid, number=number))
