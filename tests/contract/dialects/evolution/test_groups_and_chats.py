@@ -153,6 +153,16 @@ async def test_a_group_has_a_picture_from_the_beginning_and_gets_another(evoluti
         assert refused.status_code in (400, 415), refused.text
 
 
+async def test_no_group_is_made_with_a_picture_that_is_none(evolution: Evolution) -> None:
+    await evolution.connected()
+    for picture in ("aGVsbG8=", "https://example.com/a.png"):  # no image, and not to be fetched from here
+        new = {"subject": "Office", "participants": [FRIEND], "profilePicture": picture}
+        refused = await evolution.post(f"/group/create/{INSTANCE}", new)
+        assert refused.status_code in (400, 415), refused.text
+    every = await evolution.get(f"/group/fetchAllGroups/{INSTANCE}", params={"getParticipants": "false"})
+    assert every.json() == []
+
+
 @pytest.mark.shows(NAME, "POST /chat/whatsappNumbers/{instance}", "numbers", "answer.exists", "answer.jid")
 @pytest.mark.shows(NAME, "POST /chat/fetchProfilePictureUrl/{instance}", "number", "answer.profilePictureUrl")
 @pytest.mark.shows(NAME, "POST /chat/fetchProfile/{instance}", "number", "answer.numberExists", "answer.status")

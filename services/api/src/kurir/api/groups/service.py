@@ -20,6 +20,7 @@ from kurir.api.people import group_in, person_in
 from kurir.api.problems import Problem
 from kurir.api.questions import Questions
 from kurir.contracts import ids, queries
+from kurir.contracts.content import Media
 from kurir.contracts.groups import Group, MemberChanged
 from kurir.contracts.queries import A, GroupPage, Question
 from kurir.runtime.broker import PublishError
@@ -138,9 +139,14 @@ class Groups:
         device = self._devices.get(caller, device_id)
         jid = group_in(group, "groupId")
         async with picture_in(self._media, device.tenant, new) as picture:
-            await self._questions.ask(
-                queries.SetGroupPicture(tenant=device.tenant, device=device.id, group=jid, picture=picture)
-            )
+            await self.set_stored_picture(caller, device_id, jid, picture)
+
+    async def set_stored_picture(self, caller: Caller, device_id: str, group: str, picture: Media) -> None:
+        """`picture` is in the media store already, `group` a JID."""
+        device = self._devices.get(caller, device_id)
+        await self._questions.ask(
+            queries.SetGroupPicture(tenant=device.tenant, device=device.id, group=group, picture=picture)
+        )
 
     async def leave(self, caller: Caller, device_id: str, group: str) -> None:
         device = self._devices.get(caller, device_id)

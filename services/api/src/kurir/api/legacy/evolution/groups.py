@@ -6,9 +6,10 @@ from kurir.api.groups.schemas import ChangeMembers, GroupRights, NewGroup
 from kurir.api.legacy.evolution.calls import MAX_BASE64_BYTES, Answer, Call, native_picture
 from kurir.api.legacy.evolution.chats import picture_of
 from kurir.api.legacy.evolution.messages import sent_of
+from kurir.api.media.pictures import picture_in
 from kurir.api.problems import Problem
 from kurir.contracts.content import Text
-from kurir.contracts.groups import GroupHead
+from kurir.contracts.groups import Group, GroupHead
 from kurir.contracts.queries import PAGE_LIMIT
 from kurir.contracts.records import Device
 from kurir.dialects.evolution import group_answers, group_requests, pictures
@@ -26,10 +27,23 @@ _RIGHTS: dict[GroupSetting, GroupRights] = {
 
 
 async def create(call: Call) -> Answer:
-    """Make a group, described and with its members as admins where that is asked for."""
+    """Make a group, described and with its members as admins where that is asked for.
+
+    Its picture is looked at before: who is told that it is wrong asks again, and would get a second group.
+    """
     device = call.device
     async with call.body(max_bytes=MAX_BASE64_BYTES) as body:
         new = group_requests.new_group(body.fields)
+    if new.picture is None:
+        group = await _made(call, device, new)
+    else:
+        async with picture_in(call.services.media, device.tenant, native_picture(new.picture)) as picture:
+            group = await _made(call, device, new)
+            await call.services.groups.set_stored_picture(call.caller, device.id, group.jid, picture)
+    return Answer(201, group_answers.group(group))
+
+
+async def _made(call: Call, device: Device, new: group_requests.NewGroup) -> Group:
     groups = call.services.groups
     group = await groups.create(call.caller, device.id, NewGroup(subject=new.subject, members=new.participants), None)
     if new.description is not None:
@@ -38,11 +52,9 @@ async def create(call: Call) -> Answer:
     if new.promote and members:
         change = ChangeMembers(change="promote", members=members)
         await groups.change_members(call.caller, device.id, group.jid, change)
-    if new.picture is not None:
-        await groups.set_picture(call.caller, device.id, group.jid, native_picture(new.picture))
     if new.description is not None or new.promote:
         group = await groups.show(call.caller, device.id, group.jid)
-    return Answer(201, group_answers.group(group))
+    return group
 
 
 async def set_subject(call: Call) -> Answer:
