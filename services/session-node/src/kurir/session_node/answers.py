@@ -34,7 +34,7 @@ from kurir.session_node.engines.requests import (
     ShowsPictures,
     ShowsPresence,
 )
-from kurir.session_node.outbound import StoredMedia
+from kurir.session_node.outbound_media import StoredMedia
 from kurir.session_node.session import DeviceSession
 
 Listed = TypeVar("Listed")
@@ -140,7 +140,7 @@ class Answers:
         try:
             return b"".join([piece async for piece in StoredMedia(self._media, picture).chunks()])
         except MediaFailed as failed:
-            raise RequestFailed(failed.reason, failed.detail) from failed
+            raise RequestFailed(failed.reason, failed.detail, failed.retry_after_s) from failed
 
 
 def _code_of(reason: Reason, changes: bool) -> ErrorCode:

@@ -10,7 +10,7 @@ that is taken ends in a status. WhatsApp's ids cannot be chosen by us, so unknow
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
@@ -20,12 +20,12 @@ import structlog
 from kurir.contracts import content as contents
 from kurir.contracts import events, ids, subjects
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Media, Text
+from kurir.contracts.content import Text
 from kurir.contracts.events import MessageSending, MessageStatusChanged
 from kurir.contracts.states import MessageStatus, Reason
 from kurir.contracts.streams import EVENTS
 from kurir.runtime.broker import BrokerUnavailable
-from kurir.runtime.objects import ObjectDamaged, ObjectNotFound, ObjectStore, StoreUnavailable
+from kurir.runtime.objects import ObjectNotFound, StoreUnavailable
 from kurir.runtime.tracing import child_span, current_traceparent
 from kurir.session_node.engines.engine import (
     Capability,
@@ -37,6 +37,7 @@ from kurir.session_node.engines.engine import (
 )
 from kurir.session_node.event_log import Appended, NotOwner
 from kurir.session_node.link_preview import Found
+from kurir.session_node.outbound_media import STORE_AWAY_S, StoredMedia
 from kurir.session_node.recovery import Verdict, verdict
 from kurir.session_node.session import DeviceSession
 from kurir.session_node.shared import Shared
@@ -46,7 +47,6 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS = 10  # of an engine that says "later"; longer than that is for the tenant to decide
 PAGE = 500
 MAX_PAGES = 100
-STORE_AWAY_S = 1.0
 LOOK_AGAIN_S = 0.5
 LONG_WAIT_S = 5.0
 
@@ -276,11 +276,10 @@ class Outbound:
             await self._report(command, "retrying", attempt, "device_offline")
             return Hold(LOOK_AGAIN_S, "offline")
         except (SendFailed, MediaFailed) as error:
-            retry_after_s = error.retry_after_s if isinstance(error, SendFailed) else None
-            if retry_after_s is None or attempt >= MAX_ATTEMPTS:
+            if error.retry_after_s is None or attempt >= MAX_ATTEMPTS:
                 return await self._report(command, "failed", attempt, error.reason, error.detail)
             await self._report(command, "retrying", attempt, error.reason, error.detail)
-            return Hold(retry_after_s, error.reason)
+            return Hold(error.retry_after_s, error.reason)
         except OutcomeUnknown as error:
             return await self._unknown(command, attempt, error.reason, error.detail)
         except Exception as error:  # the engine's fault: it may have sent before it failed
@@ -376,23 +375,6 @@ class Outbound:
                 return stored
         (stored,) = await log_.append(outcome, traceparent=trace)
         return stored
-
-
-class StoredMedia:
-    """Media of a command as an engine reads it: from the media store, in pieces."""
-
-    def __init__(self, store: ObjectStore, media: Media) -> None:
-        self._store = store
-        self.media = media
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes. Raises MediaFailed when they are gone or cannot be read."""
-        try:
-            reader = await self._store.open_stream(self.media.object)
-            async for piece in reader:
-                yield piece
-        except (ObjectNotFound, ObjectDamaged, StoreUnavailable) as error:
-            raise MediaFailed("media_missing", str(error)) from error
 
 
 def _is_expired(command: SendMessage) -> bool:

@@ -142,7 +142,7 @@ class Outgoing(Protocol):
     media: Media
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes from the media store. Raises MediaFailed when they are gone."""
+        """The bytes from the media store. Raises MediaFailed when they are gone or cannot be read now."""
         ...
 
 
@@ -195,12 +195,13 @@ class NotConnected(Exception):
 
 
 class MediaFailed(Exception):
-    """Media could not be read; `reason` says why."""
+    """Media could not be read; `reason` says why. `retry_after_s` is set when it may be read later."""
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.retry_after_s = retry_after_s
 
 
 class EngineSession(Protocol):

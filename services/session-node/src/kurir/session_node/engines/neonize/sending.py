@@ -205,7 +205,7 @@ class Sender:
                     if size > MAX_MEDIA_BYTES:
                         raise SendFailed("media_refused", f"more than {MAX_MEDIA_BYTES} bytes")
         except MediaFailed as error:
-            raise SendFailed(error.reason, error.detail) from error
+            raise SendFailed(error.reason, error.detail, error.retry_after_s) from error
         except TimeoutError as error:
             raise SendFailed("server_unavailable", "reading the media took too long", 30.0) from error
         return b"".join(chunks), media.media.mimetype

@@ -310,7 +310,7 @@ class SandboxSession:
                 async for chunk in media.chunks():
                     size += len(chunk)
         except MediaFailed as error:
-            raise SendFailed(error.reason, error.detail) from error
+            raise SendFailed(error.reason, error.detail, error.retry_after_s) from error
         except TimeoutError as error:
             raise SendFailed("media_missing", "the media could not be read in time") from error
         if size != media.media.size:
