@@ -12,7 +12,7 @@ import pytest
 
 from kurir.api.media.kinds import MIB
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Audio, Document, Image, Media, Video, media_of
+from kurir.contracts.content import STATUS, Audio, Document, Image, Media, Video, media_of
 from tests.support.api_server import Api, Client, running_api
 from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
@@ -164,6 +164,16 @@ async def test_what_is_refused_after_the_upload_leaves_nothing_behind(api: Api, 
     sent = [(await upload(tenant, device, "image", PNG, "a.png")).status_code for _ in range(3)]
     assert 429 in sent
     assert await chunks_stored(api) == sent.count(200)
+
+
+async def test_a_status_is_uploaded_for_an_audience_that_is_written_either_way(api: Api, tenant: Client) -> None:
+    device = await tenant.device()
+    for audience in ("0812 3456 789, +628123456780", '["628123456789", "628123456780@s.whatsapp.net"]'):
+        answer = await upload(tenant, device, "image", PNG, "a.png", to=STATUS, audience=audience)
+        assert answer.status_code == 200, answer.text
+    sent = [command for command in await api.commands() if isinstance(command, SendMessage)]
+    assert [command.to for command in sent] == [STATUS] * 2
+    assert {command.audience for command in sent} == {("628123456789@s.whatsapp.net", "628123456780@s.whatsapp.net")}
 
 
 async def test_a_broken_form_is_400(tenant: Client) -> None:

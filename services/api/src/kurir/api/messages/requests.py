@@ -263,17 +263,18 @@ def quote_of(request: SendRequest, to: str, country: str) -> Quote | None:
 
 
 def send_media_from_form(fields: dict[str, str]) -> SendMedia:
-    """A SendMedia from the text parts of a form. `quote` and `metadata` are JSON, `mentions` JSON or separated by
-    commas.
+    """A SendMedia from the text parts of a form. `quote` and `metadata` are JSON, `mentions` and `audience` JSON or
+    separated by commas.
 
     Raises msgspec.ValidationError or msgspec.DecodeError.
     """
     given: dict[str, object] = dict(fields)
     if quote := fields.get("quote"):
         given["quote"] = msgspec.json.decode(quote)
-    if mentions := fields.get("mentions"):
-        is_json = mentions.lstrip().startswith("[")
-        given["mentions"] = msgspec.json.decode(mentions) if is_json else [m.strip() for m in mentions.split(",")]
+    for name in ("mentions", "audience"):
+        if people := fields.get(name):
+            is_json = people.lstrip().startswith("[")
+            given[name] = msgspec.json.decode(people) if is_json else [one.strip() for one in people.split(",")]
     if metadata := fields.get("metadata"):
         given["metadata"] = msgspec.json.decode(metadata)
     return msgspec.convert(given, SendMedia, strict=False)
