@@ -108,6 +108,7 @@ async def test_invitations_are_shown_renewed_sent_and_taken(evolution: Evolution
     assert (seen.status_code, seen.json()["id"], seen.json()["subject"]) == (200, group, "Office")
     nowhere = await evolution.get(f"/group/inviteInfo/{INSTANCE}", params={"inviteCode": "nowhere"})
     assert (nowhere.status_code, "leads nowhere" in messages_of(nowhere)[0][0]) == (400, True)
+    assert messages_of(nowhere)[0][0].startswith("inviteCode: ")
     joined = await evolution.get(
         f"/group/acceptInviteCode/{INSTANCE}", params={"inviteCode": renewed.json()["inviteCode"]}
     )

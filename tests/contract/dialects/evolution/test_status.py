@@ -72,6 +72,7 @@ async def test_what_is_wrong_with_a_status_is_told_in_its_words(evolution: Evolu
         assert (refused.status_code, messages_of(refused)) == (400, [told]), body
     stranger = await evolution.post(PATH, {**CARD, "statusJidList": ["12"]})
     assert stranger.status_code == 400
+    assert messages_of(stranger)[0][0].startswith("statusJidList[0]: ")
     assert await evolution.sent() == []
 
 

@@ -67,8 +67,9 @@ async def test_the_account_gets_a_picture_and_loses_it(evolution: Evolution) -> 
     removed = await evolution.delete(f"/chat/removeProfilePicture/{INSTANCE}")
     assert (removed.status_code, removed.json()) == (200, {"update": "success"})
     assert await shown() is None
-    wrong = await evolution.put(f"/chat/updateProfilePicture/{INSTANCE}", {"picture": "no picture!"})
-    assert messages_of(wrong) == [['"picture" must be a url or a base64']]
+    for cut_off in ("no picture!", picture[:-1]):
+        wrong = await evolution.put(f"/chat/updateProfilePicture/{INSTANCE}", {"picture": cut_off})
+        assert messages_of(wrong) == [['"picture" must be a url or a base64']]
 
 
 @pytest.mark.shows(NAME, "DELETE /chat/removeProfilePicture/{instance}", "error 501")

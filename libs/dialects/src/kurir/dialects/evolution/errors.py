@@ -5,7 +5,7 @@ Findings about a body are a list inside the list of messages, as the original ha
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from kurir.contracts.errors import ErrorCode
 
@@ -17,6 +17,15 @@ NO_FILE_NAME = "For base64 the file name must be informed."
 KEY_TAKEN = "Token already exists"
 BAD_URL = 'Invalid "url" property'
 OFFLINE = "Connection Closed"
+
+_FIELDS: Final = {
+    "to": "number",
+    "mentions": "mentioned",
+    "audience": "statusJidList",
+    "members": "participants",
+    "link": "inviteCode",
+}
+"""What this API's clients call fields of the native one. Fields of lists are named with their index: `mentions[0]`."""
 
 
 class Refused(Exception):
@@ -82,9 +91,14 @@ def told(code: ErrorCode, status: int, message: str, *, field: str | None, metho
         case "NOT_FOUND" | "METHOD_NOT_ALLOWED":
             return 404, no_route(method, path)
         case "VALIDATION_ERROR" | "INVALID_RECIPIENT":
-            return 400, invalid([f"{field}: {message}" if field else message])
+            return 400, invalid([f"{_named(field)}: {message}" if field else message])
         case "DEVICE_NOT_CONNECTED":
             return 503, body(503, [OFFLINE, message])
         case "INTERNAL_ERROR":
             return 500, body(500, message)
     return status, body(status, [message])
+
+
+def _named(field: str) -> str:
+    name, bracket, index = field.partition("[")
+    return f"{_FIELDS.get(name, name)}{bracket}{index}"

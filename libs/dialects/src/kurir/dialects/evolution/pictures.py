@@ -35,6 +35,6 @@ def picture_in(fields: Fields, name: str) -> Picture:
     if text.startswith(("http://", "https://")):
         return Picture(url=text)
     data = "".join(_DATA_URL.sub("", text, count=1).split())
-    if text and not _BASE64.fullmatch(data):
+    if text and (len(data) % 4 or not _BASE64.fullmatch(data)):
         fields.findings.append(f'"{name}" must be a url or a base64')
     return Picture(data=data)

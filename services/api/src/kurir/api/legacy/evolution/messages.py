@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from kurir.api.legacy.bodies import Body
 from kurir.api.legacy.evolution.calls import MAX_BASE64_BYTES, Answer, Call, Handler
 from kurir.api.legacy.sending import Sent
@@ -150,11 +152,4 @@ async def _with_everyone(call: Call, device: Device, send: Send) -> Order:
         return order
     group = await call.services.groups.show(call.caller, device.id, order.to)
     members = (member.address.pn or member.address.jid for member in group.members)
-    return Order(
-        to=order.to,
-        content=order.content,
-        file=order.file,
-        quote=order.quote,
-        mentions=tuple(dict.fromkeys([*order.mentions, *members])),
-        typing_ms=order.typing_ms,
-    )
+    return replace(order, mentions=tuple(dict.fromkeys([*order.mentions, *members])))
