@@ -286,8 +286,7 @@ class Outbound:
             log.exception("outbound.engine_failed", device=command.device, message_id=command.id)
             return await self._unknown(command, attempt, "engine_error", repr(error))
         self._meters.send_seconds.observe(time.perf_counter() - began)
-        self._session.was_sent(sent.whatsapp_id, command.id, command.to)
-        self._session.polls.remember(sent.whatsapp_id, content)
+        self._session.was_sent(sent.whatsapp_id, command.id, command.to, content)
         return await self._report(command, "sent", attempt, whatsapp_id=sent.whatsapp_id, at=sent.sent_at)
 
     async def _unknown(self, command: SendMessage, attempt: int, reason: Reason, detail: str) -> Done | Hold:

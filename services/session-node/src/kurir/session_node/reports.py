@@ -11,23 +11,21 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
 import structlog
 
-from kurir.contracts import events, subjects
 from kurir.contracts.content import STATUS, PollVote
-from kurir.contracts.events import CallUpdated, ConnectionUpdate, Event, MessageStatusChanged, MessageUpserted
-from kurir.contracts.streams import EVENTS
-from kurir.runtime.broker import PublishError, PublishRefused
+from kurir.contracts.events import CallUpdated, ConnectionUpdate, Event, MessageUpserted
+from kurir.runtime.broker import PublishRefused
 from kurir.session_node.engines.engine import CaughtUp, ReceiptSeen, Received
 from kurir.session_node.engines.observations import PresenceSeen, Seen
 from kurir.session_node.event_log import EventLog
 from kurir.session_node.inbound import media_failed_event, message_event, receipt_event
 from kurir.session_node.inbound_media import keep_media
+from kurir.session_node.look_back import statuses_of_last_day
 from kurir.session_node.observed import observed_event
 from kurir.session_node.overdue import Overdue, undelivered
 from kurir.session_node.polls import Polls
-from kurir.session_node.receipts import LOOK_BACK_EVENTS, LOOK_BACK_S, SentMessages
+from kurir.session_node.receipts import SentMessages
 from kurir.session_node.shared import Shared
 from kurir.session_node.tasks import ended
 
@@ -38,7 +36,6 @@ DROP_LIMIT = 2 * WAITING_LIMIT  # what an engine that is being closed may still 
 BATCH = 256
 PERISHABLE_LIMIT = BATCH  # more than one batch behind, who types now is old news and only holds up what is not
 SEND_WAIT_S = 5.0  # engines tell of a receipt after its send has returned; then its outcome is stored in milliseconds
-LOOK_BACK_PAUSE_S = 0.5
 
 
 class _Look:
@@ -171,12 +168,17 @@ class Reports:
         )
         self._polls.remember(report.whatsapp_id, content)
         if isinstance(content, PollVote):
-            content = await self._polls.named(content)
+            content = await self._named(content)
         told = message_event(self._tenant, self._device, report, content)
         if missing is None:
             return [told]
         log.warning("inbound.media_missing", device=self._device, message_id=told.message_id, **missing._asdict())
         return [told, media_failed_event(told, missing)]
+
+    async def _named(self, vote: PollVote) -> PollVote:
+        if self._polls.find(vote.target.whatsapp_id) is None and self._polls.should_look_back(time.monotonic()):
+            await self._look_back()
+        return self._polls.named(vote)
 
     def _is_stale(self, fact: Event) -> bool:
         """Whether it says how the connection is, of a device that is no longer ours: its new owner tells that."""
@@ -211,21 +213,9 @@ class Reports:
 
     async def _look_back(self) -> None:
         """Learn from the stream what was sent before us."""
-        subject = subjects.event(self._tenant, self._device, "send.message.status")
-        while True:
-            try:
-                stored = await self._shared.bus.read_from(
-                    EVENTS.name, subject, 1, LOOK_BACK_EVENTS, since=time.time() - LOOK_BACK_S
-                )
-                break
-            except PublishError:
-                await asyncio.sleep(LOOK_BACK_PAUSE_S)
-        for message in stored:
-            with contextlib.suppress(msgspec.DecodeError):
-                fact = events.decode("send.message.status", message.data)
-                if not isinstance(fact, MessageStatusChanged) or fact.whatsapp_id is None:
-                    continue
-                if fact.status == "sent":
-                    self._sent.remember(fact.whatsapp_id, fact.message_id, fact.to)
-                else:
-                    self._sent.received(fact.whatsapp_id)
+        for whatsapp_id, fact in await statuses_of_last_day(self._shared.bus, self._tenant, self._device):
+            self._polls.remember(whatsapp_id, fact.content)
+            if fact.status == "sent":
+                self._sent.remember(whatsapp_id, fact.message_id, fact.to)
+            else:
+                self._sent.received(whatsapp_id)

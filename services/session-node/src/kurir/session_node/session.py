@@ -17,6 +17,7 @@ from functools import partial
 import msgspec
 import structlog
 
+from kurir.contracts.content import Content
 from kurir.contracts.records import Device, Session
 from kurir.contracts.states import Reason
 from kurir.runtime.lease import Lease
@@ -91,7 +92,7 @@ class DeviceSession:
         self._timer: asyncio.TimerHandle | None = None
         self._reconciling: asyncio.Task[None] | None = None
         self._commands_wait = False
-        self.polls = Polls(tenant, device_id, shared.bus)
+        self._polls = Polls()
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
         self._connection = Connection(tenant, device_id, shared, self._report, self._is_silent)
         self._habits = Habits(device_id, lambda: self.engine_session, partial(order, shared.bus))
@@ -102,7 +103,7 @@ class DeviceSession:
             self.log,
             self._sent,
             self._overdue,
-            self.polls,
+            self._polls,
             self._connection.no_send,
             self._all_stored,
             lease.valid,
@@ -181,8 +182,11 @@ class DeviceSession:
             raise NotConnected
         return await self._connection.send(order)
 
-    def was_sent(self, whatsapp_id: str, message_id: str, to: str) -> None:
-        """A message has got WhatsApp's id, by which its receipts will be known. Call it before the send is over."""
+    def was_sent(self, whatsapp_id: str, message_id: str, to: str, content: Content | None = None) -> None:
+        """A message has got WhatsApp's id, by which its receipts and votes will be known. Call it before the send is
+        over.
+        """
+        self._polls.remember(whatsapp_id, content)
         self._sent.remember(whatsapp_id, message_id, to)
         self._overdue.sent(whatsapp_id, message_id, to)
 
