@@ -1,4 +1,6 @@
-"""Fixtures for the stores: the embedded server always, a real MongoDB too where one is at hand."""
+"""Fixtures for the stores: the embedded server always, a real MongoDB too where one is at hand. And for what stands
+around a service: a dispatcher's stage, a tenant's receiver, a way to the broker that can hang.
+"""
 
 import asyncio
 import os
@@ -11,7 +13,11 @@ from functools import cache
 import pytest
 
 from kurir.runtime.mongo import Driver, Mongo
+from tests.support.dispatcher import Stage
 from tests.support.mongo_server import MongoServer
+from tests.support.nats_server import NatsServer
+from tests.support.tunnel import Tunnel
+from tests.support.webhook_receiver import WebhookReceiver
 
 MONGO_IMAGE = "mongo:8.0"
 
@@ -81,3 +87,26 @@ async def mongo_server() -> AsyncIterator[MongoServer]:
         yield server
     finally:
         await server.stop()
+
+
+@pytest.fixture
+async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
+    """What a dispatcher needs around it, without its history."""
+    async with Stage(nats_server) as stage:
+        yield stage
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    """Where the webhooks of a test arrive."""
+    async with WebhookReceiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def tunnel(nats_server: NatsServer) -> AsyncIterator[Tunnel]:
+    """A way to the broker that can hang, or be closed."""
+    opened = Tunnel(nats_server.port)
+    await opened.start()
+    yield opened
+    opened.stop()

@@ -8,16 +8,7 @@ from nats.js.api import StreamConfig
 
 from kurir.runtime.broker import Bus
 from tests.support.conditions import until
-from tests.support.nats_server import NatsServer
 from tests.support.tunnel import Tunnel
-
-
-@pytest.fixture
-async def tunnel(nats_server: NatsServer) -> AsyncIterator[Tunnel]:
-    opened = Tunnel(nats_server.port)
-    await opened.start()
-    yield opened
-    opened.stop()
 
 
 @pytest.fixture

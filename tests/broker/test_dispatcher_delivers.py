@@ -2,11 +2,9 @@
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import pytest
 from standardwebhooks import Webhook
 
 from kurir.contracts import events, streams, subjects
@@ -15,20 +13,7 @@ from kurir.contracts.records import EventFilter
 from kurir.runtime.partitions import partition_of
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def test_an_event_reaches_its_webhook_signed_in_both_ways(stage: Stage, receiver: WebhookReceiver) -> None:

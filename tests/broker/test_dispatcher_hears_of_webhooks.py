@@ -51,12 +51,6 @@ async def tenant(nats_server: NatsServer, stage: Stage) -> AsyncIterator[Client]
         yield await api.tenant(maxEndpoints=WEBHOOKS)
 
 
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
-
-
 async def made(tenant: Client, url: str, **fields: Any) -> str:
     answer = await tenant.post("/webhooks", json={"url": url, "events": ["message.received"], **fields})
     assert answer.status_code == 201, answer.text

@@ -1,11 +1,9 @@
 """Endpoints that want their events in order get them so, through failures, deaths and changes of mind."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 
 from kurir.contracts import streams
 from kurir.contracts.records import Endpoint, EventFilter
@@ -13,18 +11,6 @@ from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
 from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def an_orderly_endpoint(stage: Stage, url: str, **fields: Any) -> Endpoint:

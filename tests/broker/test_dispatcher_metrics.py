@@ -2,28 +2,13 @@
 
 import json
 import math
-from collections.abc import AsyncIterator
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kurir.runtime.service import Lifetime
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 def figure(life: Lifetime, name: str, **labels: str) -> float:

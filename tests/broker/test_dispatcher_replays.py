@@ -1,12 +1,10 @@
 """What was delivered, or given up, is delivered again when somebody asks: under the same id, and called a replay."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 
 from kurir.contracts import deliveries, ids, streams, subjects
 from kurir.contracts.deliveries import ReplayOrder
@@ -19,18 +17,6 @@ from tests.support.dispatcher import Stage, a_message
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def order(stage: Stage, endpoint: Endpoint, **what: Any) -> ReplayOrder:

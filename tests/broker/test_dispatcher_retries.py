@@ -1,7 +1,6 @@
 """What happens to a delivery that fails: again by the schedule, given up, or its endpoint left alone."""
 
 import time
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import msgspec
@@ -13,20 +12,7 @@ from kurir.contracts.subjects import DELIVERY_PARTITIONS
 from kurir.runtime.partitions import partition_of
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def test_after_a_500_the_same_event_comes_again_under_the_same_id(

@@ -2,7 +2,6 @@
 up at once, kept in DEAD, and replayed when its tenant wants."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -15,7 +14,6 @@ from tests.broker.test_dispatcher_metrics import figure
 from tests.broker.test_dispatcher_replays import ended, order
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
 
 MAX_PENDING, SHARE = 600, 60
@@ -27,18 +25,6 @@ SMALL = {
     "circuit_first_s": 1.0,
     "circuit_longest_s": 1.0,
 }
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def events_dead(stage: Stage) -> Counter[str]:

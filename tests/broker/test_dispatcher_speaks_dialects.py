@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-import pytest
 
 from kurir.contracts import events, ids
 from kurir.contracts.content import Image, Media, Text
@@ -25,18 +24,6 @@ from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
 
 AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def a_paired_device(stage: Stage, **fields: Any) -> None:

@@ -2,10 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import msgspec
-import pytest
 
 from kurir.contracts import deliveries, streams, subjects
 from kurir.runtime.mongo import Mongo
@@ -15,18 +13,6 @@ from tests.support.dispatcher import Stage, a_message
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
 
 
 def arrivals(receiver: WebhookReceiver) -> Counter[str]:

@@ -1,31 +1,16 @@
 """What becomes of an endpoint is an event: told to the tenant's other endpoints, once, and never to itself."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 
 from kurir.contracts import events, streams, subjects
 from kurir.contracts.events import EndpointDisabled, EndpointExhausted, EndpointFailing, EndpointRecovered
 from kurir.contracts.records import Endpoint
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 def told_at(receiver: WebhookReceiver, path: str) -> list[tuple[str, str]]:

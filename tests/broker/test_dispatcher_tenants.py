@@ -1,29 +1,12 @@
 """Tenants do not wait for each other."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from kurir.contracts import events, subjects
 from kurir.runtime.broker import Outgoing
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.nats_server import NatsServer
 from tests.support.webhook_receiver import Reply, WebhookReceiver
 
 ENDPOINTS, EVENTS = 20, 500
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
 
 
 async def test_ten_thousand_deliveries_to_slow_endpoints_hold_up_no_other_tenant(

@@ -68,15 +68,6 @@ async def test_a_killed_server_comes_back_and_the_watch_goes_on(
 
 
 @pytest.fixture
-async def tunnel(nats_server: NatsServer) -> AsyncIterator[Tunnel]:
-    """A way to the server that can be closed."""
-    opened = Tunnel(nats_server.port)
-    await opened.start()
-    yield opened
-    opened.stop()
-
-
-@pytest.fixture
 async def distant(tunnel: Tunnel, writer: Bus) -> AsyncIterator[Bus]:
     """A connection that goes by the tunnel, to a bucket that is there."""
     connected = await Bus.connect(f"nats://127.0.0.1:{tunnel.port}", name="distant")

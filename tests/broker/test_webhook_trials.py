@@ -13,18 +13,6 @@ from tests.support.webhook_receiver import Reply, WebhookReceiver
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
-async def stage(nats_server: NatsServer) -> AsyncIterator[Stage]:
-    async with Stage(nats_server) as stage:
-        yield stage
-
-
-@pytest.fixture
 async def api(nats_server: NatsServer, stage: Stage) -> AsyncIterator[Api]:
     async with running_api(nats_server.url) as running:
         yield running
