@@ -125,3 +125,16 @@ async def test_a_look_up_that_hangs_holds_up_for_a_moment_only(monkeypatch: pyte
     telling.tell(a_text("behind it"))
     await until("both are told", lambda: len(told) == 2)
     assert [type(each) for each in told] == [MembershipChanged, Received]
+
+
+async def test_so_much_waits_behind_a_store_that_hangs_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING_LIMIT", 3)
+    told = Told()
+    telling = Telling(told, AddressBook(), Store({}).number_of)
+    telling.tell(left(ANN))
+    telling.tell(a_text("second"))
+    assert told == []
+    telling.tell(a_text("third"))
+    assert told == [left(ANN), a_text("second"), a_text("third")]
+    telling.tell(a_text("fourth"))
+    assert told[3:] == [a_text("fourth")]

@@ -15,6 +15,7 @@ from kurir.session_node.engines.observations import Seen
 
 Opened = Callable[[], Awaitable[Observation]]
 LOOK_UP_S = 2.0  # a read of the store, some milliseconds; it must not hold up messages
+WAITING_LIMIT = 1000  # behind a store that hangs; then all is told as it came
 ASKED_LIMIT = 4096
 
 
@@ -37,7 +38,9 @@ class Telling:
             self._report(self._complete(observation))
             return
         self._waiting.append((observation, opened))
-        if self._looking is None:
+        if len(self._waiting) >= WAITING_LIMIT:
+            self.flush()
+        elif self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look())
 
     def flush(self) -> None:
