@@ -460,6 +460,19 @@ async def test_a_spec_whose_jid_is_no_jid_says_so(engine: NeonizeEngine, watched
     assert failed.reason == "engine_error"
 
 
+async def test_people_whose_number_is_not_told_in_time_are_on_the_list_of_who_is_blocked(
+    session: NeonizeSession, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "LOOK_UP_S", 0.02)
+    blocklist = partial(nz.GetBlocklistReturnFunction(Blocklist=nz.Blocklist(JIDs=[to_whatsapp.jid("101@lid")])))
+    release = threading.Event()
+    monkeypatch.setattr(
+        scripted, "ask", lambda _, name, __: blocklist if name == "GetBlocklist" else release.wait(5) and b""
+    )
+    assert [one.lid for one in await session.blocked()] == ["101@lid"]
+    release.set()
+
+
 async def test_large_media_waits_for_room_and_small_media_does_not() -> None:
     transfers = sending.Transfers(at_once=1)
     entered = list[str]()

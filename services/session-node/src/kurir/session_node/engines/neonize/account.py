@@ -19,7 +19,9 @@ NumberOf = Callable[[str], Awaitable[str | None]]
 
 
 class Account:
-    """`ask` calls a function of the library, as Requests.ask does; `number_of` gives a hidden id's number, as JIDs."""
+    """`ask` calls a function of the library, as Requests.ask does; `number_of` gives a hidden id's number, as JIDs, or
+    raises TimeoutError.
+    """
 
     def __init__(self, ask: Ask, people: AddressBook, number_of: NumberOf, forms: MediaForms) -> None:
         self._ask = ask
@@ -74,7 +76,10 @@ class Account:
         """The list has hidden ids; the library has kept the numbers of those whom it has met."""
         if address.pn is not None or address.lid is None:
             return address
-        number = await self._number_of(address.lid)
+        try:
+            number = await self._number_of(address.lid)
+        except TimeoutError:  # one number is not worth the list
+            return address
         return address if number is None else structs.replace(address, pn=number)
 
     async def set_blocked(self, jid: str, blocked: bool) -> None:
