@@ -115,6 +115,8 @@ async def test_a_group_is_seen_by_its_invitation_and_gets_a_picture(tenant: Clie
         assert (await tenant.request("PUT", f"{path}/picture", json={"data": data})).status_code == 204
         seen.append((await tenant.get(picture_of)).json()["id"])
     assert seen[0] != seen[1]
+    large = base64.b64encode(a_picture() + bytes(3_000_000)).decode()
+    assert (await tenant.request("PUT", f"{path}/picture", json={"data": large})).status_code == 204
     for wrong, field in (({}, "url"), ({"data": "no base64"}, "data"), ({"data": "aGVsbG8="}, "kind")):
         refused = await tenant.request("PUT", f"{path}/picture", json=wrong)
         assert (refused.status_code in (400, 415), refused.json()["field"]) == (True, field), refused.text

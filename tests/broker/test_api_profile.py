@@ -39,6 +39,8 @@ async def test_name_about_text_and_picture_are_changed(tenant: Client, device: s
     assert (await tenant.get(f"{path}/contacts/{ANI}/about")).json()["about"]
     data = base64.b64encode(a_picture()).decode()
     assert (await tenant.request("PUT", f"{path}/profile/picture", json={"data": data})).status_code == 204
+    large = base64.b64encode(a_picture("coral") + bytes(3_000_000)).decode()
+    assert (await tenant.request("PUT", f"{path}/profile/picture", json={"data": large})).status_code == 204
     assert (await tenant.get(f"{path}/contacts/{ME}/picture")).status_code == 200
     assert (await tenant.delete(f"{path}/profile/picture")).status_code == 204
     assert (await tenant.get(f"{path}/contacts/{ME}/picture")).json()["code"] == "PICTURE_NOT_FOUND"

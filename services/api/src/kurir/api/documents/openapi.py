@@ -59,7 +59,7 @@ _CHANGED: dict[int, tuple[ErrorCode, ...]] = {**_ASKED, 504: ("OUTCOME_UNKNOWN",
 _OF_GROUP: dict[int, tuple[ErrorCode, ...]] = {404: ("DEVICE_NOT_FOUND", "GROUP_NOT_FOUND")}
 _PICTURE: dict[int, tuple[ErrorCode, ...]] = {
     400: ("VALIDATION_ERROR", "INVALID_JSON", "INVALID_RECIPIENT", "URL_NOT_ALLOWED", "MEDIA_FETCH_FAILED"),
-    413: ("MEDIA_TOO_LARGE",),
+    413: ("PAYLOAD_TOO_LARGE", "MEDIA_TOO_LARGE"),
     415: ("UNSUPPORTED_MEDIA_TYPE",),
 }
 _CHANGEABLE: dict[int, tuple[ErrorCode, ...]] = {

@@ -25,7 +25,7 @@ from kurir.api.groups.schemas import (
     view_of,
 )
 from kurir.api.groups.service import Groups
-from kurir.api.media.pictures import NewPicture
+from kurir.api.media.pictures import MAX_BODY_BYTES, NewPicture
 from kurir.contracts.queries import PAGE_LIMIT
 
 IdempotencyKey = Annotated[
@@ -169,7 +169,7 @@ async def set_disappearing(
     await groups.set_disappearing(caller, device_id, group_id, data.seconds)
 
 
-@put("/{group_id:str}/picture", status_code=204)
+@put("/{group_id:str}/picture", status_code=204, request_max_body_size=MAX_BODY_BYTES)
 async def set_group_picture(
     device_id: FromPath[str],
     group_id: FromPath[str],

@@ -11,13 +11,18 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from kurir.api.media.kinds import LIMITS
 from kurir.api.media.service import MediaStore
 from kurir.api.problems import Problem
 from kurir.contracts.content import Media
 
+MAX_BODY_BYTES = LIMITS["image"] * 4 // 3 + 4096
+"""Of a request with a picture in base64: what the media store takes, and the JSON around it."""
+
 
 class NewPicture(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A JPEG, PNG, GIF or WebP, by `url` or as `data` in base64. What is not square is cut to its middle."""
+    """A JPEG, PNG, GIF or WebP of up to 16 MB, by `url` or as `data` in base64. What is not square is cut to its
+    middle."""
 
     url: Annotated[str, Meta(min_length=8, max_length=2048)] | None = None
     data: Annotated[str, Meta(min_length=1)] | None = None

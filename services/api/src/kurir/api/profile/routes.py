@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 
 from kurir.api.auth import Caller
-from kurir.api.media.pictures import NewPicture
+from kurir.api.media.pictures import MAX_BODY_BYTES, NewPicture
 from kurir.api.profile.schemas import ChangeProfile, PrivacySettings, privacy_of, view_of
 from kurir.api.profile.service import Profiles
 
@@ -21,7 +21,7 @@ async def change_profile(
     await profiles.change(caller, device_id, data)
 
 
-@put("/profile/picture", status_code=204)
+@put("/profile/picture", status_code=204, request_max_body_size=MAX_BODY_BYTES)
 async def set_profile_picture(
     device_id: FromPath[str],
     data: JSONBody[NewPicture],
