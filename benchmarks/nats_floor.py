@@ -6,6 +6,7 @@ Floors only: nothing is repeated, nothing survives a loss of the connection, a r
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import cast
 
@@ -48,7 +49,7 @@ async def _rate(port: int, make: Callable[[asyncio.Future[None]], "_Link"], coun
         transport.close()
 
 
-class _Link(asyncio.Protocol):
+class _Link(asyncio.Protocol, ABC):
     """Greets the server and answers its pings."""
 
     def __init__(self, done: "asyncio.Future[None]") -> None:
@@ -74,11 +75,13 @@ class _Link(asyncio.Protocol):
         if not self.done.done():
             self.done.set_exception(error or ConnectionError("nats-server closed the connection"))
 
+    @abstractmethod
     def begin(self) -> None:
-        raise NotImplementedError
+        """The server is ready."""
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
-        raise NotImplementedError
+        """What the server sent, as it came."""
 
 
 class _Publisher(_Link):

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -45,7 +46,7 @@ def _ports_of_nobody() -> Sequence[int]:
     return [port for port in ports if not lowest <= port <= highest] or ports
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """`start`, `kill` (SIGKILL), `freeze`, `thaw`, `restart`, `stop`, in any sensible order."""
 
     name: ClassVar[str]
@@ -59,13 +60,13 @@ class ServerProcess:
         self._log = self.home / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> Sequence[str | Path]:
         """What to run, on `port` and over `home`; prepares files that it needs."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def answers(self) -> bool:
         """Whether a client would be served now."""
-        raise NotImplementedError
 
     @property
     def is_running(self) -> bool:

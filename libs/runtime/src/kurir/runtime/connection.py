@@ -181,9 +181,8 @@ class Connection(Client):
             commands, self._pending, self._pending_data_size = self._pending, [], 0
             try:
                 self._transport.writelines(commands)
-            except (
-                RuntimeError
-            ):  # uvloop's for a socket that is closed already, of which the read loop is about to hear
+            except RuntimeError:
+                # uvloop's for a socket that is closed already, of which the read loop is about to hear.
                 self._pending, self._pending_data_size = commands, sum(map(len, commands))
 
     async def close(self) -> None:

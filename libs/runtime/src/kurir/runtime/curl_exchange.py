@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -83,7 +84,7 @@ class EgressPolicy:
     connections_per_host: int = 0  # 0: no limit here; per-endpoint limits are the dispatcher's
 
 
-class Exchange:
+class Exchange(ABC):
     """One request on one libcurl handle: its options, its judge, the head of its answer."""
 
     def __init__(self, policy: EgressPolicy, opened: Callable[[], None]) -> None:
@@ -204,8 +205,11 @@ class Exchange:
         self._on_opened()
         return _HandedSocket(socket.socket(peer.family, peer.socktype, peer.protocol).detach())
 
+    @abstractmethod
     def _on_body(self, chunk: bytes) -> int | None:
-        raise NotImplementedError
+        """Takes a piece of the answer's body, as libcurl's write function: None is all of it, less ends the transfer,
+        _PAUSE hands it over again later.
+        """
 
 
 class TooLarge(TransportFailure):

@@ -4,9 +4,16 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+from kurir.runtime.logs import get
+
+log = get("kurir.lookout")
+
 
 class Lookout:
-    """Calls `look` every `every_s` seconds after its last end. What `look` may raise it handles itself."""
+    """Calls `look` every `every_s` seconds after its last end.
+
+    What `look` may raise it handles itself; anything else is a fault, which is logged and does not end the looking.
+    """
 
     def __init__(self, name: str, look: Callable[[], Awaitable[None]], *, every_s: float) -> None:
         self._name = name
@@ -29,7 +36,10 @@ class Lookout:
         if not at_once:
             await self._pause()
         while not self._is_stopping.is_set():
-            await self._look()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("lookout.failed", lookout=self._name)
             await self._pause()
 
     async def _pause(self) -> None:
