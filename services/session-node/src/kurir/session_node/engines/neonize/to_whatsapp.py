@@ -162,60 +162,17 @@ def message(
     context = _context(quote, mentions)
     match content:
         case Text():
-            if context is None and content.preview is None and content.style is None:
-                return Message(conversation=content.text)
-            shown = {**_shown(content.preview, thumbnail), **_styled(content.style)}
-            text = ExtendedTextMessage(text=content.text, contextInfo=context, **shown)
-            return Message(extendedTextMessage=text)
-        case Image():
-            image = ImageMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
-            return _view_once(Message(imageMessage=image)) if content.view_once else Message(imageMessage=image)
-        case Video():
-            video = VideoMessage(**_media(upload, content.media, form), caption=content.caption, contextInfo=context)
-            shown = Message(ptvMessage=video) if content.note else Message(videoMessage=video)
-            return _view_once(shown) if content.view_once else shown
-        case Audio():
-            media = _media(upload, content.media, form)
-            if content.voice:
-                media["mimetype"] = OPUS_MIMETYPE
-            return Message(audioMessage=AudioMessage(**media, PTT=content.voice, contextInfo=context))
-        case Document():
-            name = content.media.file_name or "document"
-            return Message(
-                documentMessage=DocumentMessage(
-                    **_media(upload, content.media, form),
-                    fileName=name,
-                    title=name,
-                    caption=content.caption,
-                    contextInfo=context,
-                )
-            )
-        case Sticker():
-            return Message(stickerMessage=StickerMessage(**_media(upload, content.media, form), contextInfo=context))
+            return _text(content, context, thumbnail)
+        case Image() | Video() | Audio() | Document() | Sticker():
+            return _with_media(content, _media(upload, content.media, form), context)
         case Location():
-            return Message(
-                locationMessage=LocationMessage(
-                    degreesLatitude=content.latitude,
-                    degreesLongitude=content.longitude,
-                    name=content.name,
-                    address=content.address,
-                    contextInfo=context,
-                )
-            )
+            return _location(content, context)
         case Contact():
             return _contacts(content, context)
         case Poll():
-            return Message(
-                messageContextInfo=MessageContextInfo(messageSecret=os.urandom(32)),
-                pollCreationMessageV3=PollCreationMessage(
-                    name=content.question,
-                    options=[PollCreationMessage.Option(optionName=option) for option in content.options],
-                    selectableOptionsCount=content.selectable,
-                    contextInfo=context,
-                ),
-            )
+            return _poll(content, context)
         case List():
-            return Message(listMessage=_list(content, context))
+            return _list(content, context)
         case Reaction():
             return Message(reactionMessage=ReactionMessage(key=_key(content.target), text=content.emoji))
         case Edit():
@@ -224,6 +181,56 @@ def message(
             return Message(protocolMessage=ProtocolMessage(type=ProtocolMessage.REVOKE, key=_key(content.target)))
         case PollVote() | ListReply() | Unsupported():
             raise SendFailed("kind_not_supported", getattr(content, "whatsapp_type", kind_of(content)))
+
+
+def _text(content: Text, context: Any, thumbnail: bytes | None) -> Any:
+    if context is None and content.preview is None and content.style is None:
+        return Message(conversation=content.text)
+    shown = {**_shown(content.preview, thumbnail), **_styled(content.style)}
+    return Message(extendedTextMessage=ExtendedTextMessage(text=content.text, contextInfo=context, **shown))
+
+
+def _with_media(content: Image | Video | Audio | Document | Sticker, media: dict[str, Any], context: Any) -> Any:
+    match content:
+        case Image():
+            image = Message(imageMessage=ImageMessage(**media, caption=content.caption, contextInfo=context))
+            return _view_once(image) if content.view_once else image
+        case Video():
+            film = VideoMessage(**media, caption=content.caption, contextInfo=context)
+            video = Message(ptvMessage=film) if content.note else Message(videoMessage=film)
+            return _view_once(video) if content.view_once else video
+        case Audio():
+            if content.voice:
+                media["mimetype"] = OPUS_MIMETYPE
+            return Message(audioMessage=AudioMessage(**media, PTT=content.voice, contextInfo=context))
+        case Document():
+            name = content.media.file_name or "document"
+            document = DocumentMessage(**media, fileName=name, title=name, caption=content.caption, contextInfo=context)
+            return Message(documentMessage=document)
+        case Sticker():
+            return Message(stickerMessage=StickerMessage(**media, contextInfo=context))
+
+
+def _location(content: Location, context: Any) -> Any:
+    location = LocationMessage(
+        degreesLatitude=content.latitude,
+        degreesLongitude=content.longitude,
+        name=content.name,
+        address=content.address,
+        contextInfo=context,
+    )
+    return Message(locationMessage=location)
+
+
+def _poll(content: Poll, context: Any) -> Any:
+    """Votes are sealed with the secret."""
+    poll = PollCreationMessage(
+        name=content.question,
+        options=[PollCreationMessage.Option(optionName=option) for option in content.options],
+        selectableOptionsCount=content.selectable,
+        contextInfo=context,
+    )
+    return Message(messageContextInfo=MessageContextInfo(messageSecret=os.urandom(32)), pollCreationMessageV3=poll)
 
 
 def _list(content: List, context: Any) -> Any:
@@ -237,7 +244,7 @@ def _list(content: List, context: Any) -> Any:
         )
         for section in content.sections
     ]
-    return ListMessage(
+    listed = ListMessage(
         title=content.title or "",
         description=content.text or "",
         buttonText=content.button,
@@ -246,6 +253,7 @@ def _list(content: List, context: Any) -> Any:
         sections=sections,
         contextInfo=context,
     )
+    return Message(listMessage=listed)
 
 
 def _shown(preview: LinkPreview | None, thumbnail: bytes | None) -> dict[str, Any]:
