@@ -58,33 +58,8 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
         max_in_flight=settings.max_in_flight,
     )
 
-    bus = await Bus.connect(
-        settings.nats_url,
-        name=f"kurir-webhook-dispatcher {settings.node_name}",
-        creds=str(settings.nats_creds) if settings.nats_creds else None,
-    )
-    life.on_stop("bus", bus.close)
-    life.health.ready_when("broker", lambda: bus.connected)
-    mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-webhook-dispatcher")
-    life.on_stop("mongo", mongo.close)
-
-    for stream, consumer, fact_of in (
-        (streams.EVENTS.name, streams.HISTORY_CONSUMER, event_fact),
-        (streams.AUDIT.name, streams.AUDIT_CONSUMER, audit_fact),
-    ):
-        writer = FactWriter(
-            bus,
-            mongo,
-            measures,
-            stream=stream,
-            consumer=consumer,
-            fact_of=fact_of,
-            batch=settings.history_batch,
-            wait_s=settings.history_wait_s,
-        )
-        await writer.start()
-        life.spawn(consumer, writer.run())
-        life.on_stop(consumer, writer.stop)
+    bus, mongo = await _connect(life, settings)
+    await _write_history(life, settings, bus, mongo, measures)
 
     endpoints = Endpoints(bus, master_key)
     await life.start("endpoints", endpoints)
@@ -166,6 +141,42 @@ async def start(life: Lifetime, settings: DispatcherSettings) -> None:
     await fanout.start()
     life.spawn("fanout", fanout.run())
     life.on_stop("fanout", fanout.stop)
+
+
+async def _connect(life: Lifetime, settings: DispatcherSettings) -> tuple[Bus, Mongo]:
+    bus = await Bus.connect(
+        settings.nats_url,
+        name=f"kurir-webhook-dispatcher {settings.node_name}",
+        creds=str(settings.nats_creds) if settings.nats_creds else None,
+    )
+    life.on_stop("bus", bus.close)
+    life.health.ready_when("broker", lambda: bus.connected)
+    mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-webhook-dispatcher")
+    life.on_stop("mongo", mongo.close)
+    return bus, mongo
+
+
+async def _write_history(
+    life: Lifetime, settings: DispatcherSettings, bus: Bus, mongo: Mongo, measures: Measures
+) -> None:
+    """Two writers, one for each stream that the history is made of."""
+    for stream, consumer, fact_of in (
+        (streams.EVENTS.name, streams.HISTORY_CONSUMER, event_fact),
+        (streams.AUDIT.name, streams.AUDIT_CONSUMER, audit_fact),
+    ):
+        writer = FactWriter(
+            bus,
+            mongo,
+            measures,
+            stream=stream,
+            consumer=consumer,
+            fact_of=fact_of,
+            batch=settings.history_batch,
+            wait_s=settings.history_wait_s,
+        )
+        await writer.start()
+        life.spawn(consumer, writer.run())
+        life.on_stop(consumer, writer.stop)
 
 
 def _allow_many_sockets() -> None:
