@@ -8,7 +8,7 @@ import pytest
 
 from kurir.contracts import ids
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import Address, Content, Edit, Location, MessageKey, Revoke, Text
+from kurir.contracts.content import Address, Content, Edit, Location, MessageKey, PollVote, Revoke, Text
 from kurir.contracts.events import AnyEvent, MessageQueued, MessageStatusChanged, MessageUpserted
 from kurir.runtime.mongo import Mongo
 from tests.support.api_server import Api, Client, fact_of, running_api
@@ -78,7 +78,7 @@ class Past:
         )
         await self._mongo.insert_facts("events", [fact_of(100, fact)])
 
-    async def received(self, chat: str, sender: str, *, from_me: bool = False) -> str:
+    async def received(self, chat: str, sender: str, *, from_me: bool = False, content: Content | None = None) -> str:
         message, at = ids.inbound_message_id(self._device, chat, sender, "3A01"), datetime.now(UTC)
         fact = MessageUpserted(
             id=message,
@@ -89,7 +89,7 @@ class Past:
             whatsapp_id="3A01",
             chat=Address(jid=chat),
             sender=Address(jid=sender),
-            content=Text(text="hi"),
+            content=content or Text(text="hi"),
             sent_at=at,
             from_me=from_me,
             is_group=chat.endswith("@g.us"),
@@ -191,6 +191,15 @@ async def test_others_messages_are_deleted_in_groups_alone_and_never_edited(
     assert (await tenant.post(f"/messages/{in_group}/revoke")).status_code == 200
     target = MessageKey(chat=GROUP, whatsapp_id="3A01", participant="101@lid")
     assert (await command_of(api)).content == Revoke(target=target)
+
+
+async def test_a_vote_is_not_deleted(api: Api, tenant: Client, past: Past) -> None:
+    vote = PollVote(target=MessageKey(chat=GROUP, whatsapp_id="3EB0", from_me=True), hashes=("ca97",))
+    for sender, from_me in (("101@lid", False), ("628999@s.whatsapp.net", True)):
+        message = await past.received(GROUP, sender, from_me=from_me, content=vote)
+        answer = await tenant.post(f"/messages/{message}/revoke")
+        assert (answer.status_code, answer.json()["code"]) == (409, "MESSAGE_NOT_CHANGEABLE")
+    assert await api.commands() == []
 
 
 async def test_what_was_written_on_the_phone_can_be_edited(api: Api, tenant: Client, past: Past) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from kurir.api.messages.views import AboutSending, status_of
 from kurir.api.problems import Problem
-from kurir.contracts.content import STATUS, Content, Edit, MessageKey, Reaction, Revoke, Text
+from kurir.contracts.content import STATUS, Content, Edit, MessageKey, PollVote, Reaction, Revoke, Text
 from kurir.contracts.events import AnyEvent, MessageQueued, MessageStatusChanged, MessageUpserted
 from kurir.contracts.states import MessageStatus
 
@@ -50,6 +50,8 @@ def to_revoke(facts: Sequence[AnyEvent]) -> Target:
     target = _target(facts)
     if not target.key.from_me and target.key.participant is None:
         raise Problem("MESSAGE_NOT_CHANGEABLE", "Only your own messages can be deleted, and in your groups others'.")
+    if isinstance(target.content, PollVote):
+        raise Problem("MESSAGE_NOT_CHANGEABLE", "A vote cannot be deleted; who votes again changes it.")
     if isinstance(target.content, Reaction | Edit | Revoke):
         raise Problem("MESSAGE_NOT_CHANGEABLE", "Only messages can be deleted; take a reaction back by an empty one.")
     return target
