@@ -122,7 +122,8 @@ class Partition:
         """
         for key in keys:
             device = self._devices.get(key)
-            if await self._is_deleted(key) if device is None else not self._rests(key, device):
+            is_to_act = await self._is_deleted(key) if device is None else not self._rests(key, device)
+            if is_to_act and key not in self._seats:  # it may have changed meanwhile
                 self._sit_down(key, device).session.start()
         await self._consumer.start()
         self._watching = asyncio.create_task(self._watch_backlog(), name=f"backlog of partition {self.number}")
@@ -131,18 +132,22 @@ class Partition:
         """Take no more commands, finish those under way, close the sessions, and return when all is stored."""
         if self._watching is not None:
             self._watching.cancel()
-        stopping = [seat.session.stop(is_lost=is_lost) for seat in self._seats.values()]
         if is_lost:
             # What is under way may not speak any more, so its session does not wait for its end.
-            await asyncio.gather(self._consumer.stop(), *stopping)
+            await asyncio.gather(self._consumer.stop(), self._stop_sessions(is_lost=True))
         else:
             await self._consumer.stop()
             await asyncio.gather(*(seat.outbound.give_back() for seat in self._seats.values()))
-            await asyncio.gather(*stopping)
+        await self._stop_sessions(is_lost=is_lost)
         for seat in self._seats.values():
             if seat.alarm is not None:
                 seat.alarm.cancel()
         await self._closed()
+
+    async def _stop_sessions(self, *, is_lost: bool) -> None:
+        """Those too of devices that are woken meanwhile: nobody else would ever close them."""
+        while left := [seat.session for seat in self._seats.values() if not seat.session.is_stopping]:
+            await asyncio.gather(*(session.stop(is_lost=is_lost) for session in left))
 
     def device_changed(self, key: str, former: Device | None, device: Device | None) -> None:
         """What the tenant wants of a device has changed, or it was deleted."""
