@@ -66,6 +66,16 @@ def test_an_altered_value_does_not_open() -> None:
             master.open(broken, "acme")
 
 
+@pytest.mark.parametrize("length", range(3), ids="of {} more bytes".format)
+@pytest.mark.parametrize("more", ["x", "=", "==", "!", "\n", "xxxx"])
+def test_a_value_with_more_behind_it_does_not_open(length: int, more: str) -> None:
+    """Whatever padding it ends with, behind which a decoder may stop to look."""
+    master = MasterKey([RANDOM_KEY])
+    sealed = master.seal("k" * length, "acme")
+    with pytest.raises(SealBroken):
+        master.open(sealed + more, "acme")
+
+
 def test_after_a_rotation_old_values_open_and_new_ones_use_the_first_key() -> None:
     old_text, new_text = new_master_key(), new_master_key()
     sealed_before = MasterKey.parse(old_text).seal("secret", "acme")
