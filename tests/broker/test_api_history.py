@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir.api.messages import service
+from kurir.api.messages import known
 from kurir.contracts import events, ids, subjects
 from kurir.contracts.content import STATUS, Address, Text
 from kurir.contracts.deliveries import DeliveryAttempt
@@ -84,7 +84,7 @@ async def test_a_message_is_followed_from_queued_to_read(api: Api, own_mongo: Mo
 async def test_a_young_message_that_is_not_written_yet_is_waited_for(
     api: Api, own_mongo: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "AWAIT_YOUNG_S", 10.0)
+    monkeypatch.setattr(known, "AWAIT_YOUNG_S", 10.0)
     tenant = await api.tenant()
     message = (await tenant.send(await tenant.device())).json()["id"]
     asked = asyncio.create_task(tenant.get(f"/messages/{message}"))
@@ -95,14 +95,14 @@ async def test_a_young_message_that_is_not_written_yet_is_waited_for(
 
 
 async def test_an_unknown_message_is_404_at_once_unless_it_is_young(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "AWAIT_YOUNG_S", 3.0)
+    monkeypatch.setattr(known, "AWAIT_YOUNG_S", 3.0)
     tenant = await api.tenant()
     loop = asyncio.get_running_loop()
     for unknown in ("0192f3c1-7d6e-7abc-8def-0123456789ab", ids.inbound_message_id("d", TO, TO, "3EB0"), "nothing"):
         began = loop.time()
         answer = await tenant.get(f"/messages/{unknown}")
         assert (answer.status_code, answer.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
-        assert loop.time() - began < service.AWAIT_YOUNG_S
+        assert loop.time() - began < known.AWAIT_YOUNG_S
     young = await tenant.get(f"/messages/{ids.uuid7()}")
     assert young.status_code == 404
 

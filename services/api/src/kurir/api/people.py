@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from kurir.api.problems import Problem
 from kurir.api.recipients import USER_SERVER, NotARecipient, jid_of
-from kurir.contracts.content import Address
+from kurir.contracts.content import STATUS, Address
 
 GROUP_SERVER = "g.us"
 
@@ -35,6 +35,11 @@ def chat_in(text: str, country: str, field: str) -> str:
         return jid_of(text, country)
     except NotARecipient:
         raise Problem("INVALID_RECIPIENT", field=field) from None
+
+
+def recipient_in(text: str, country: str, field: str) -> str:
+    """As chat_in, or the JID of status updates."""
+    return STATUS if text == STATUS else chat_in(text, country, field)
 
 
 def person_in(text: str, country: str, field: str) -> str:

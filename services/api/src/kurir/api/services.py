@@ -31,6 +31,7 @@ from kurir.api.live.following import LiveEvents
 from kurir.api.live.tickets import Tickets
 from kurir.api.media.service import MediaStore
 from kurir.api.messages.just_received import JustReceived
+from kurir.api.messages.known import KnownMessages
 from kurir.api.messages.service import Messages
 from kurir.api.messages.store import MessageHistory
 from kurir.api.nodes.service import Nodes
@@ -78,6 +79,7 @@ class Services(Struct, frozen=True):
     authenticator: Authenticator
     devices: Devices
     messages: Messages
+    known_messages: KnownMessages
     webhooks: Webhooks
     replays: WebhookReplays
     attempts: WebhookAttempts
@@ -174,16 +176,8 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         DeviceCodes(bus, devices),
         settings.default_engine,
     )
-    messages = Messages(
-        life.clock,
-        device_service,
-        dispatch,
-        send_limit,
-        quota,
-        idempotency,
-        MessageHistory(mongo),
-        JustReceived(bus, life.clock),
-    )
+    known_messages = KnownMessages(life.clock, device_service, MessageHistory(mongo), JustReceived(bus, life.clock))
+    messages = Messages(life.clock, device_service, dispatch, send_limit, quota, idempotency, known_messages)
     media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
     tenant_service = Tenants(life.clock, changes, tenants, keys, devices, endpoints, master_key)
     webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
@@ -196,6 +190,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         authenticator=authenticator,
         devices=device_service,
         messages=messages,
+        known_messages=known_messages,
         webhooks=webhooks,
         replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, replay_progress),
         attempts=WebhookAttempts(mongo, webhooks),
@@ -222,7 +217,7 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         fonnte_status=FonnteStatus(device_service, tenant_service, webhooks, message_counts, quota),
         deletion_codes=DeletionCodes(bus, sender),
         fonnte_sends=FonnteSends(
-            life.clock, access, device_service, sender, messages, media, message_numbers, address_book
+            life.clock, access, device_service, sender, known_messages, media, message_numbers, address_book
         ),
         send_limit=send_limit,
         quota=quota,

@@ -29,7 +29,7 @@ from kurir.api.legacy.bodies import MAX_TEXT_BYTES, MAX_URLENCODED_FIELDS, readi
 from kurir.api.legacy.sending import Sender, Sent
 from kurir.api.media.form import body_chunks
 from kurir.api.media.service import MediaStore, StoredFile
-from kurir.api.messages.service import Messages
+from kurir.api.messages.known import KnownMessages
 from kurir.api.problems import Problem
 from kurir.api.rate_limit import SendLimit
 from kurir.contracts.records import Device
@@ -107,14 +107,14 @@ async def show_status(
     message_id: FromPath[str],
     request: Request[Any, Any, Any],
     access: NamedDependency[Access],
-    messages: NamedDependency[Messages],
+    known_messages: NamedDependency[KnownMessages],
     devices: NamedDependency[Devices],
 ) -> dict[str, Any]:
     """How far a message has come."""
     caller, signature = await _project(request.scope, dict(request.scope["headers"]), access)
     if signature is not None and not signature.is_over_nothing():
         raise Refused("INVALID_SIGNATURE")
-    facts = await messages.facts(caller, message_id)
+    facts = await known_messages.facts(caller, message_id)
     code = _code_of(caller, devices, facts[0].device) if facts else ""
     told = answers.status(facts, code, ZoneInfo(caller.tenant.time_zone), _server_id(request.scope))
     if told is None:

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter, JSONBody, QueryParameter
 
 from kurir.api.auth import Caller
+from kurir.api.messages.known import KnownMessages
 from kurir.api.messages.requests import EditMessage
 from kurir.api.messages.service import Accepted, Messages
 from kurir.api.messages.views import MessageView, Page, Story
@@ -20,23 +21,25 @@ IdempotencyKey = Annotated[
 @get("/")
 async def list_messages(
     caller: NamedDependency[Caller],
-    messages: NamedDependency[Messages],
+    known_messages: NamedDependency[KnownMessages],
     limit: Annotated[int, QueryParameter(ge=1, le=100)] = 25,
     cursor: Annotated[str | None, QueryParameter(description="`next` of the page before")] = None,
     device_id: Annotated[str | None, QueryParameter(name="deviceId")] = None,
-    chat: Annotated[str | None, QueryParameter(description="a phone number or group id")] = None,
+    chat: Annotated[str | None, QueryParameter(description="a phone number, group id or status@broadcast")] = None,
     direction: Annotated[Literal["outbound", "inbound"] | None, QueryParameter()] = None,
 ) -> Page:
     """Messages sent and received, newest first."""
-    return await messages.page(caller, limit=limit, cursor=cursor, device_id=device_id, chat=chat, direction=direction)
+    return await known_messages.page(
+        caller, limit=limit, cursor=cursor, device_id=device_id, chat=chat, direction=direction
+    )
 
 
 @get("/{message_id:str}")
 async def show_message(
-    message_id: FromPath[str], caller: NamedDependency[Caller], messages: NamedDependency[Messages]
+    message_id: FromPath[str], caller: NamedDependency[Caller], known_messages: NamedDependency[KnownMessages]
 ) -> MessageView:
     """One message and how far it has come."""
-    return await messages.show(caller, message_id)
+    return await known_messages.show(caller, message_id)
 
 
 @delete("/{message_id:str}")
@@ -77,10 +80,10 @@ async def revoke_message(
 
 @get("/{message_id:str}/story")
 async def tell_story(
-    message_id: FromPath[str], caller: NamedDependency[Caller], messages: NamedDependency[Messages]
+    message_id: FromPath[str], caller: NamedDependency[Caller], known_messages: NamedDependency[KnownMessages]
 ) -> Story:
     """Everything that happened to a message, in order, each webhook attempt included."""
-    return await messages.story(caller, message_id)
+    return await known_messages.story(caller, message_id)
 
 
 def router() -> Router:

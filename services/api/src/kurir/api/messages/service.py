@@ -1,12 +1,9 @@
-"""Accepting messages, and telling what became of them.
+"""Accepting messages, and changing those that wait for their time.
 
-A message is accepted when its command is stored on the bus, never before. History comes from the database, which
-is behind by moments: a young message is waited for, one that was just received is looked for on the bus.
+A message is accepted when its command is stored on the bus, never before.
 """
 
 import hashlib
-import time
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -18,7 +15,7 @@ from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.messages.changeable import EDIT_WINDOW, is_settled, to_edit, to_revoke
-from kurir.api.messages.just_received import JustReceived
+from kurir.api.messages.known import KnownMessages, is_visible
 from kurir.api.messages.requests import (
     SendEdit,
     SendMedia,
@@ -30,22 +27,17 @@ from kurir.api.messages.requests import (
     quote_of,
     require_fitting,
 )
-from kurir.api.messages.store import LIST_TYPES, MessageHistory, cursor_of, position_of
-from kurir.api.messages.views import STATUS_WORDS, MessageView, Page, Story, story_of, view_of
-from kurir.api.people import chat_in, person_in
+from kurir.api.messages.views import STATUS_WORDS
+from kurir.api.people import chat_in, person_in, recipient_in
 from kurir.api.problems import BACKLOG_RETRY_AFTER_S, Problem, problem_of
 from kurir.api.quota import MonthlyQuota
 from kurir.api.rate_limit import SendLimit
 from kurir.contracts import ids, metadata
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.content import STATUS, Content, Edit, Media, Quote, Revoke
-from kurir.contracts.events import AnyEvent, MessageUpserted
 from kurir.contracts.records import Device
 from kurir.runtime.clock import Clock
 
-YOUNG_S = 10.0  # the history is written within a second; ten leave room for a slow one
-AWAIT_YOUNG_S = 1.0
-LOOK_AGAIN_S = 0.05
 FARTHEST = timedelta(days=365)
 
 _encoder = msgspec.json.Encoder()
@@ -109,8 +101,7 @@ class Messages:
         limit: SendLimit,
         quota: MonthlyQuota,
         idempotency: IdempotencyKeys,
-        history: MessageHistory,
-        just_received: JustReceived,
+        known: KnownMessages,
     ) -> None:
         self._clock = clock
         self._devices = devices
@@ -118,8 +109,7 @@ class Messages:
         self._limit = limit
         self._quota = quota
         self._idempotency = idempotency
-        self._history = history
-        self._just_received = just_received
+        self._known = known
 
     def check(
         self,
@@ -133,7 +123,7 @@ class Messages:
         """Whether the caller may send this. Raises Problem naming the field."""
         device = self._ready(caller, request.device_id)
         country = caller.tenant.country
-        to = _recipient(request.to, country, "to")
+        to = recipient_in(request.to, country, "to")
         mentions = tuple([chat_in(text, country, f"mentions[{n}]") for n, text in enumerate(request.mentions)])
         quote = quote_of(request, to, country) if request.quote is not None else None
         if request.send_at is not None and not timedelta(0) < request.send_at - self._clock.now() <= FARTHEST:
@@ -163,7 +153,7 @@ class Messages:
 
         It ends unsent when the message has become too old before it could be sent.
         """
-        target = to_edit(await self._facts(caller, message_id, is_settled))
+        target = to_edit(await self._known.facts(caller, message_id, is_settled))
         ends_at = target.sent_at + EDIT_WINDOW
         if self._clock.now() >= ends_at and not await self._idempotency.is_known(caller.tenant.id, idempotency_key):
             raise Problem("MESSAGE_TOO_OLD")
@@ -175,7 +165,7 @@ class Messages:
 
     async def revoke(self, caller: Caller, message_id: str) -> Order:
         """The deletion of a message for everyone. Raises Problem as `changeable.to_revoke` and `check` do."""
-        target = to_revoke(await self._facts(caller, message_id, is_settled))
+        target = to_revoke(await self._known.facts(caller, message_id, is_settled))
         chat = target.key.chat
         request = SendRevoke(device_id=target.device, to=chat, priority="high", message=message_id)
         return Order(caller, self._ready(caller, target.device), chat, request, Revoke(target=target.key))
@@ -242,79 +232,6 @@ class Messages:
         await self._idempotency.accepted(remembered)
         return accepted, False
 
-    async def facts(self, caller: Caller, message_id: str) -> list[AnyEvent]:
-        """What is known of a message, in the order of the stream; [] of one that the caller does not have.
-
-        Raises MongoError.
-        """
-        return await self._facts(caller, message_id)
-
-    async def show(self, caller: Caller, message_id: str) -> MessageView:
-        """Raises Problem MESSAGE_NOT_FOUND, for another tenant's too, or MongoError."""
-        view = view_of(await self._facts(caller, message_id))
-        if view is None:
-            raise Problem("MESSAGE_NOT_FOUND")
-        return view
-
-    async def received(self, caller: Caller, beginning: str) -> MessageUpserted:
-        """The received message whose id begins so, also one that came a moment ago. Raises as `show`."""
-        facts = await self._just_received.beginning(caller.tenant.id, beginning)
-        facts = facts or await self._history.received(caller.tenant.id, beginning)
-        for fact in facts:
-            if isinstance(fact, MessageUpserted) and _is_visible(caller, fact.tenant, fact.device):
-                return fact
-        raise Problem("MESSAGE_NOT_FOUND")
-
-    async def story(self, caller: Caller, message_id: str) -> Story:
-        """Raises as `show`."""
-        facts = await self._facts(caller, message_id)
-        attempts = await self._history.attempts(caller.tenant.id, message_id) if facts else []
-        story = story_of(message_id, facts, attempts)
-        if story is None:
-            raise Problem("MESSAGE_NOT_FOUND")
-        return story
-
-    async def page(
-        self,
-        caller: Caller,
-        *,
-        limit: int,
-        cursor: str | None,
-        device_id: str | None,
-        chat: str | None,
-        direction: str | None,
-    ) -> Page:
-        """Messages newest first. Raises Problem or MongoError."""
-        facts, next_cursor = await self.facts_page(
-            caller, limit=limit, cursor=cursor, device_id=device_id, chat=chat, direction=direction
-        )
-        return Page(messages=[view for each in facts if (view := view_of(each)) is not None], next=next_cursor)
-
-    async def facts_page(
-        self,
-        caller: Caller,
-        *,
-        limit: int,
-        cursor: str | None,
-        device_id: str | None,
-        chat: str | None,
-        direction: str | None,
-    ) -> tuple[list[list[AnyEvent]], str | None]:
-        """The facts of messages, newest first, and the cursor of the next page. Raises Problem or MongoError."""
-        if caller.key.device is not None:
-            device_id = device_id or caller.key.device
-        if device_id is not None:
-            self._devices.get(caller, device_id)
-        facts, next_before = await self._history.page(
-            caller.tenant.id,
-            limit=limit,
-            before=position_of(cursor) if cursor else None,
-            directions=[direction] if direction else list(LIST_TYPES),
-            device=device_id,
-            chat=_recipient(chat, caller.tenant.country, "chat") if chat else None,
-        )
-        return facts, cursor_of(next_before) if next_before is not None else None
-
     async def cancel(self, caller: Caller, message_id: str) -> None:
         """Take back a message that waits for its `sendAt`. May be repeated until it succeeds.
 
@@ -324,11 +241,11 @@ class Messages:
             raise Problem("MESSAGE_NOT_FOUND")
         message = await self._dispatch.scheduled(message_id)
         if message is not None:
-            if not _is_visible(caller, message.tenant, message.device):
+            if not is_visible(caller, message.tenant, message.device):
                 raise Problem("MESSAGE_NOT_FOUND")
             if await self._dispatch.cancel(message):
                 return
-        view = await self.show(caller, message_id)
+        view = await self._known.show(caller, message_id)
         if view.status == STATUS_WORDS["canceled"]:
             return
         if view.status == STATUS_WORDS["scheduled"] and view.send_at is not None and view.send_at > self._clock.now():
@@ -347,10 +264,10 @@ class Messages:
         if not timedelta(0) < send_at - now <= FARTHEST:
             raise Problem("VALIDATION_ERROR", "This time is past, or more than a year away.", field="sendAt")
         message = await self._dispatch.scheduled(message_id) if ids.is_token(message_id) else None
-        if message is not None and _is_visible(caller, message.tenant, message.device):
+        if message is not None and is_visible(caller, message.tenant, message.device):
             await self._dispatch.submit(message, send_at=send_at, changed_at=now)
             return
-        await self.show(caller, message_id)
+        await self._known.show(caller, message_id)
         raise Problem("CONFLICT", "This message is not waiting for its time any more.")
 
     async def _submit(
@@ -401,23 +318,6 @@ class Messages:
             raise Problem("BACKLOG_FULL", headers={"Retry-After": str(BACKLOG_RETRY_AFTER_S)})
         return device
 
-    async def _facts(
-        self, caller: Caller, message_id: str, suffice: Callable[[Sequence[AnyEvent]], bool] = bool
-    ) -> list[AnyEvent]:
-        """The facts of a message that the caller may see; of a young one, as soon as those written `suffice`."""
-        deadline = time.monotonic() + AWAIT_YOUNG_S
-        while True:
-            facts = await self._history.facts(caller.tenant.id, message_id)
-            if suffice(facts) or not self._is_young(message_id) or time.monotonic() >= deadline:
-                break
-            await self._clock.sleep(LOOK_AGAIN_S)
-        facts = facts or await self._just_received.facts(caller.tenant.id, message_id)
-        return [fact for fact in facts if _is_visible(caller, fact.tenant, fact.device)]
-
-    def _is_young(self, message_id: str) -> bool:
-        created_ms = ids.created_at_ms(message_id)
-        return created_ms is not None and abs(self._clock.time() - created_ms / 1000) < YOUNG_S
-
 
 def _expiry(request: SendRequest, accepted_at: datetime) -> datetime | None:
     if request.expires_in is None:
@@ -443,12 +343,3 @@ def _digest(request: SendRequest, file_digest: str) -> str:
     digest.update(_encoder.encode(request))
     digest.update(file_digest.encode())
     return digest.hexdigest()
-
-
-def _recipient(text: str, country: str, field: str) -> str:
-    """The JID of a person or group, or that of status updates. Raises Problem."""
-    return STATUS if text == STATUS else chat_in(text, country, field)
-
-
-def _is_visible(caller: Caller, tenant: str, device: str) -> bool:
-    return tenant == caller.tenant.id and caller.key.device in (None, device)

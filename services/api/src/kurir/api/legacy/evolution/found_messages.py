@@ -80,7 +80,7 @@ async def _newest(call: Call, device: Device, where: Where) -> AsyncIterator[tup
     cursor, read = None, 0
     direction = {None: None, True: None, False: "inbound"}[where.from_me]
     while read < MAX_READ:
-        page, cursor = await call.services.messages.facts_page(
+        page, cursor = await call.services.known_messages.facts_page(
             call.caller, limit=PAGE, cursor=cursor, device_id=device.id, chat=where.chat, direction=direction
         )
         for facts in page:

@@ -24,6 +24,7 @@ from kurir.api.legacy.fonnte.sending import FonnteSends
 from kurir.api.legacy.fonnte.tokens import caller_of, callers_of
 from kurir.api.media.form import header_of
 from kurir.api.media.service import MediaStore
+from kurir.api.messages.known import KnownMessages
 from kurir.api.messages.service import Messages
 from kurir.api.people import phone_in
 from kurir.api.problems import Problem
@@ -73,14 +74,14 @@ def sending(services: Services) -> ASGIRouteHandler:
 async def show_status(
     request: Request[Any, Any, Any],
     access: NamedDependency[Access],
-    messages: NamedDependency[Messages],
+    known_messages: NamedDependency[KnownMessages],
     message_numbers: NamedDependency[MessageNumbers],
     media: NamedDependency[MediaStore],
 ) -> dict[str, Any]:
     caller = await caller_of(request, access)
     async with reading(request, media, caller.tenant.id, file_parts=()) as body:
         given = account_requests.message_of(body.fields)
-        status, reason = await _status(caller, await _message_id(given, message_numbers), messages)
+        status, reason = await _status(caller, await _message_id(given, message_numbers), known_messages)
         return answers.message_status(int(given) if given.isdecimal() else given, status, reason)
 
 
@@ -89,6 +90,7 @@ async def reschedule_message(
     request: Request[Any, Any, Any],
     access: NamedDependency[Access],
     messages: NamedDependency[Messages],
+    known_messages: NamedDependency[KnownMessages],
     message_numbers: NamedDependency[MessageNumbers],
     media: NamedDependency[MediaStore],
     fonnte_sends: NamedDependency[FonnteSends],
@@ -104,7 +106,7 @@ async def reschedule_message(
         try:
             await messages.reschedule(caller, message_id, send_at)
         except Problem as problem:
-            await _refuse_conflict(problem, "reschedule", caller, message_id, messages)
+            await _refuse_conflict(problem, "reschedule", caller, message_id, known_messages)
             raise
         return answers.done(f"message {given} successfully rescheduled")
 
@@ -114,6 +116,7 @@ async def delete_message(
     request: Request[Any, Any, Any],
     access: NamedDependency[Access],
     messages: NamedDependency[Messages],
+    known_messages: NamedDependency[KnownMessages],
     message_numbers: NamedDependency[MessageNumbers],
     media: NamedDependency[MediaStore],
 ) -> dict[str, Any]:
@@ -125,7 +128,7 @@ async def delete_message(
         try:
             await messages.cancel(caller, message_id)
         except Problem as problem:
-            await _refuse_conflict(problem, "delete", caller, message_id, messages)
+            await _refuse_conflict(problem, "delete", caller, message_id, known_messages)
             raise
         return answers.done(f"message {given} successfully deleted")
 
@@ -214,16 +217,18 @@ async def _message_id(given: str, message_numbers: MessageNumbers) -> str:
     return message_id
 
 
-async def _status(caller: Caller, message_id: str, messages: Messages) -> tuple[str, str | None]:
+async def _status(caller: Caller, message_id: str, known_messages: KnownMessages) -> tuple[str, str | None]:
     """The native word for a message's status, and why it was not sent. Raises Problem or MongoError."""
-    view = await messages.show(caller, message_id)
+    view = await known_messages.show(caller, message_id)
     return view.status, view.error.code if view.error is not None else None
 
 
-async def _refuse_conflict(problem: Problem, what: str, caller: Caller, message_id: str, messages: Messages) -> None:
+async def _refuse_conflict(
+    problem: Problem, what: str, caller: Caller, message_id: str, known_messages: KnownMessages
+) -> None:
     """Raise Refused for a message that waits for its time no more."""
     if problem.code == "CONFLICT":
-        status, reason = await _status(caller, message_id, messages)
+        status, reason = await _status(caller, message_id, known_messages)
         word = "processing" if status == "QUEUED" else answers.status_word(status, reason)
         raise Refused(400, f"cannot {what} message with status {word}") from problem
 

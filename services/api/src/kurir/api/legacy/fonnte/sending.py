@@ -19,7 +19,7 @@ from kurir.api.legacy.access import Access
 from kurir.api.legacy.fonnte.numbers import MessageNumbers
 from kurir.api.legacy.sending import Sender, Sent
 from kurir.api.media.service import MediaStore, StoredFile
-from kurir.api.messages.service import Messages
+from kurir.api.messages.known import KnownMessages
 from kurir.api.people import chat_in
 from kurir.api.problems import Problem, problem_of
 from kurir.contracts.content import MessageKey, Quote, Text
@@ -54,7 +54,7 @@ class FonnteSends:
         access: Access,
         devices: Devices,
         sender: Sender,
-        messages: Messages,
+        known_messages: KnownMessages,
         media: MediaStore,
         message_numbers: MessageNumbers,
         address_book: AddressBook,
@@ -63,7 +63,7 @@ class FonnteSends:
         self._access = access
         self._devices = devices
         self._sender = sender
-        self._messages = messages
+        self._known_messages = known_messages
         self._media = media
         self._numbers = message_numbers
         self._address_book = address_book
@@ -191,7 +191,7 @@ class FonnteSends:
         try:
             if beginning is None:
                 raise Problem("MESSAGE_NOT_FOUND")
-            received = await self._messages.received(caller, beginning)
+            received = await self._known_messages.received(caller, beginning)
         except Problem as problem:
             if problem.code != "MESSAGE_NOT_FOUND":
                 raise
