@@ -1,0 +1,102 @@
+"""What operators and accounts keep in the dashboard: tenants, keys, contacts."""
+
+import pytest
+
+from tests.broker.dashboard.conftest import Scene
+from tests.support.api_server import Client
+
+
+async def test_an_operator_makes_tenants_and_keys_and_switches_tenants_off(scene: Scene) -> None:
+    page = await scene.page(scene.api.operator)
+    await page.press("New tenant")
+    await page.fill("Name", "Toko Baru")
+    await page.fill("Country", "Indonesia")
+    await page.press("Create")
+    await page.holds("the wrong country is told", "document.querySelector('dialog [aria-invalid]')?.name === 'country'")
+    await page.fill("Country", "ID")
+    await page.press("Create")
+    await page.sees("Toko Baru", "Active", "Keys")
+    await page.press("New key")
+    await page.fill("Name", "till")
+    await page.press("Create")
+    await page.sees("The new key")
+    api_key = str(await page.evaluate("document.querySelector('dialog code').textContent"))
+    await page.press("I have stored it")
+    await page.sees(f"…{api_key[-4:]}")
+    tenant = Client(scene.api.http, api_key)
+    theirs = await scene.page(tenant)
+    await theirs.sees("No device yet")
+    await page.press("Switch off")
+    await page.press("Switch off")
+    await page.sees("Switched off")
+    await theirs.press("Webhooks")
+    await theirs.sees("This tenant is not active.", "API key")
+    await page.press("Switch on")
+    await page.sees("Active")
+    await page.press("Revoke till")
+    await page.press("Revoke")
+    await page.sees("Revoked.")
+    assert (await tenant.get("/devices")).status_code == 401
+
+
+@pytest.mark.shows("fonnte", "dashboard: Devices Management", "Security Token")
+async def test_an_account_manages_its_keys(scene: Scene) -> None:
+    tenant = await scene.api.tenant()
+    await tenant.device(name="Till 3")
+    page = await scene.page(tenant, "keys")
+    await page.sees("default", "the one you use")
+    await page.press("New key")
+    await page.fill("Name", "till")
+    await page.choose("Acts for", "Till 3")
+    await page.press("Create")
+    await page.sees("The new key")
+    bound = Client(scene.api.http, str(await page.evaluate("document.querySelector('dialog code').textContent")))
+    await page.press("I have stored it")
+    theirs = await scene.page(bound, "keys")
+    await theirs.sees("This key is bound to one device.")
+    await page.press("Revoke till")
+    await page.press("Revoke")
+    await page.sees("Revoked.")
+    assert (await bound.get("/devices")).status_code == 401
+    await page.press("Replace my key")
+    await page.press("Replace")
+    await page.sees("Your new key")
+    await page.press("I have stored it")
+    await page.press("Devices")
+    await page.sees("Till 3")
+    assert (await tenant.get("/devices")).status_code == 401
+
+
+@pytest.mark.shows("fonnte", "dashboard: Contact Management", "Name", "Number", "Group", "Action")
+@pytest.mark.shows("fonnte", "dashboard: Group Management", "Name", "Action")
+async def test_an_account_keeps_its_contacts(scene: Scene) -> None:
+    tenant = await scene.api.tenant()
+    page = await scene.page(tenant, "contacts")
+    await page.sees("No contacts yet.", "No groups yet.")
+    await page.press("Add group")
+    await page.fill("Name", "Customers")
+    await page.press("Add")
+    await page.sees("Customers")
+    await page.press("Add contact")
+    await page.fill("Name", "<b>Bea</b>")
+    await page.fill("Number", "hello")
+    await page.choose("Group", "Customers")
+    await page.press("Add")
+    await page.sees("The recipient must be a phone number with country code or a group id.")
+    await page.fill("Number", "0812 3456 7890")
+    await page.press("Add")
+    await page.sees("<b>Bea</b>", "6281234567890")
+    (saved,) = (await tenant.get("/contacts")).json()
+    assert (saved["name"], saved["group"]) == ("<b>Bea</b>", "Customers")
+    await page.press("Edit <b>Bea</b>")
+    await page.fill("Name", "Bea")
+    await page.choose("Group", "None")
+    await page.press("Save")
+    await page.holds("the list is drawn anew", "!document.body.innerText.includes('<b>Bea</b>')")
+    await page.press("Delete the group Customers")
+    await page.press("Delete")
+    await page.sees("No groups yet.")
+    await page.press("Delete Bea")
+    await page.press("Delete")
+    await page.sees("No contacts yet.")
+    assert (await tenant.get("/contacts")).json() == []
