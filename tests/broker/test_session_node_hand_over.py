@@ -2,18 +2,27 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
+import pytest
 
+from kurir.contracts.records import Holder, Node, Shard
 from kurir.contracts.subjects import COMMAND_PARTITIONS
+from kurir.runtime import keyvalue
 from kurir.runtime.broker import Bus
+from kurir.runtime.lease import Lease
+from kurir.runtime.metrics import Metrics
 from kurir.runtime.partitions import partition_of
+from kurir.runtime.registry import Registry
+from kurir.session_node import ownership
 from kurir.session_node.engines.engine import Engine, Report, SessionSpec, StateChanged
+from kurir.session_node.meters import Meters
+from kurir.session_node.ownership import Ownership, a_shard
 from tests.broker.test_session_node_session import Puppet, PuppetSession
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
-from tests.support.session_nodes import Gateway, LocalShard
+from tests.support.session_nodes import LEASE_TTL_S, Gateway, LocalShard
 
 
 class SlowToLeave(Puppet):
@@ -80,3 +89,108 @@ async def test_a_device_that_is_connected_while_its_partition_is_given_up_has_no
             (busy, True),
             (resting, True),
         ]
+
+
+class Stuck:
+    """A partition on which the work does not end in order, until it may."""
+
+    def __init__(self, lease: Lease, may_end: asyncio.Event) -> None:
+        self.lease = lease
+        self.is_stopping = False
+        self.was_held_when_cut: bool | None = None
+        self._may_end = may_end
+
+    async def stop(self, *, is_lost: bool) -> None:
+        if is_lost:
+            self.was_held_when_cut = self.lease.valid()
+        else:
+            self.is_stopping = True
+            await self._may_end.wait()
+
+
+class Owner:
+    """Owns all partitions; nobody takes them."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.partitions: dict[int, Stuck] = {}
+        self.may_end = asyncio.Event()
+        self._registries = (
+            Registry(bus, "shards", Shard),
+            Registry(bus, "leases", Holder),
+            Registry(bus, "nodes", Node),
+        )
+        shards, leases, nodes = self._registries
+        self.ownership = Ownership(
+            bus,
+            me=a_shard("s-0", "s-0", "s", 100),
+            shards=shards,
+            leases=leases,
+            nodes=nodes,
+            lease_ttl_s=LEASE_TTL_S,
+            open_partition=self._open,
+            session_count=lambda: 0,
+            on_impostor=lambda _: None,
+            meters=Meters(Metrics()),
+        )
+
+    async def __aenter__(self) -> "Owner":
+        for registry in self._registries:
+            await registry.start()
+        await self.ownership.start()
+        await until("it owns all", lambda: len(self.ownership.owned) == COMMAND_PARTITIONS)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for registry in self._registries:
+            await registry.stop()
+
+    async def _open(self, number: int, lease: Lease) -> Stuck:
+        partition = self.partitions[number] = Stuck(lease, self.may_end)
+        return partition
+
+
+@pytest.fixture
+async def owner(bus: Bus, nats_server: NatsServer) -> AsyncIterator[Owner]:
+    await Gateway.open(bus, nats_server.url)
+    async with Owner(bus) as owner:
+        yield owner
+
+
+async def test_what_cannot_be_given_away_in_order_is_cut_before_the_lease_goes_on(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "STOP_TIMEOUT_S", 0.05)
+    await owner.ownership.stop(60.0)
+    assert [partition.was_held_when_cut for partition in owner.partitions.values()] == [True] * COMMAND_PARTITIONS
+    assert not any(partition.lease.valid() for partition in owner.partitions.values())
+
+
+async def test_a_lease_that_is_lost_while_its_partition_is_given_away_is_known_at_once(bus: Bus, owner: Owner) -> None:
+    stopping = asyncio.create_task(owner.ownership.stop(60.0))
+    await until("all are given away", lambda: all(partition.is_stopping for partition in owner.partitions.values()))
+    await keyvalue.delete(bus, "leases", ownership.lease_key(7))
+    await until("its sessions are closed", lambda: owner.partitions[7].was_held_when_cut is False)
+    assert [number for number, each in owner.partitions.items() if each.was_held_when_cut is not None] == [7]
+    owner.may_end.set()
+    await stopping
+
+
+async def test_a_session_that_is_being_closed_when_the_lease_is_lost_says_nothing_of_it(
+    bus: Bus, nats_server: NatsServer
+) -> None:
+    gateway = await Gateway.open(bus, nats_server.url)
+    device = await gateway.add_device("d0")
+    lease = ownership.lease_key(partition_of(device.id, COMMAND_PARTITIONS))
+    shard = PuppetShard(gateway.url)
+    puppet = shard.puppet
+    async with shard:
+        await until("it is connected", lambda: len(puppet.opened) == 1)
+        stopping = asyncio.create_task(shard.stop())
+        await until("the partition is given up", puppet.is_leaving.is_set)
+        puppet.is_leaving.clear()
+        await keyvalue.delete(bus, "leases", lease)
+        await until("it is to be closed at once", puppet.is_leaving.is_set)
+        puppet.may_leave.set()
+        await stopping
+        assert [session.is_closed for session in puppet.opened] == [True]
+    assert await gateway.connection_states(device.id) == ["connected"]

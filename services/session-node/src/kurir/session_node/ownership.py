@@ -38,7 +38,10 @@ class Owned(Protocol):
     """A partition that is being worked on."""
 
     async def stop(self, *, is_lost: bool) -> None:
-        """Stop working on it and return when everything is stored; with `is_lost` somebody else may own it already."""
+        """Stop working on it and return when everything is stored; with `is_lost` somebody else may own it already.
+
+        Called with `is_lost` while it is under way without when that takes too long, or the lease is lost meanwhile.
+        """
         ...
 
 
@@ -91,6 +94,7 @@ class Ownership:
         self._owned: dict[int, Owned] = {}
         self._busy: dict[int, asyncio.Task[None]] = {}  # being claimed, given away or stopped
         self._giving: asyncio.Task[None] | None = None
+        self._lost: dict[int, asyncio.Future[None]] = {}  # while one is given away: done when its lease is lost
         self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
         self._news = asyncio.Event()
         self._is_settled = False
@@ -231,7 +235,7 @@ class Ownership:
             self._owned[partition] = owned
             self._meters.partitions.set(len(self._owned))
         else:
-            await self._stop_lost(partition, owned)
+            await self._cut(partition, owned)
 
     async def _claimed(self, partition: int) -> Owned | None:
         try:
@@ -252,25 +256,34 @@ class Ownership:
     async def _give_away(self, partition: int) -> None:
         """Stop the sessions, then release: the next owner finds everything stored."""
         owned = self._owned.pop(partition)
+        lost = self._lost[partition] = asyncio.get_running_loop().create_future()
+        stopping = asyncio.create_task(owned.stop(is_lost=False))
         try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await owned.stop(is_lost=False)
-        except Exception as error:
-            log.error("ownership.not_stopped_in_order", partition=partition, error=repr(error))
+            await asyncio.wait({stopping, lost}, timeout=STOP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done() or stopping.exception() is not None:
+                log.error("ownership.not_given_away_in_order", partition=partition, stopping=repr(stopping))
+                # Whatever holds it up, its sessions must not outlive the lease.
+                await self._cut(partition, owned)
         finally:
+            del self._lost[partition]
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
             await self._keeper.release(lease_key(partition))
         self._meters.partitions.set(len(self._owned))
 
     def _lease_lost(self, lease: Lease) -> None:
         partition = int(lease.key[1:])
+        log.warning("ownership.partition_lost", partition=partition)
         self._meters.leases_lost.add()
-        owned = self._owned.pop(partition, None)
+        owned, lost = self._owned.pop(partition, None), self._lost.get(partition)
         # One that is being claimed or given away is looked after by that task.
         if owned is not None:
-            self._begin(partition, self._stop_lost(partition, owned))
+            self._begin(partition, self._cut(partition, owned))
+        elif lost is not None and not lost.done():
+            lost.set_result(None)
 
-    async def _stop_lost(self, partition: int, owned: Owned) -> None:
-        log.warning("ownership.partition_lost", partition=partition)
+    async def _cut(self, partition: int, owned: Owned) -> None:
+        """Close the sessions at once, whatever is under way."""
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await owned.stop(is_lost=True)

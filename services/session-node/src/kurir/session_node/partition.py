@@ -129,7 +129,10 @@ class Partition:
         self._watching = asyncio.create_task(self._watch_backlog(), name=f"backlog of partition {self.number}")
 
     async def stop(self, *, is_lost: bool) -> None:
-        """Take no more commands, finish those under way, close the sessions, and return when all is stored."""
+        """Take no more commands, finish those under way, close the sessions, and return when all is stored.
+
+        May be called with `is_lost` while it is under way without.
+        """
         if self._watching is not None:
             self._watching.cancel()
         if is_lost:
@@ -146,8 +149,10 @@ class Partition:
 
     async def _stop_sessions(self, *, is_lost: bool) -> None:
         """Those too of devices that are woken meanwhile: nobody else would ever close them."""
-        while left := [seat.session for seat in self._seats.values() if not seat.session.is_stopping]:
-            await asyncio.gather(*(session.stop(is_lost=is_lost) for session in left))
+        stopped: set[_Seat] = set()
+        while left := set(self._seats.values()) - stopped:
+            await asyncio.gather(*(seat.session.stop(is_lost=is_lost) for seat in left))
+            stopped |= left
 
     def device_changed(self, key: str, former: Device | None, device: Device | None) -> None:
         """What the tenant wants of a device has changed, or it was deleted."""
