@@ -18,7 +18,6 @@ from kurir.api.contacts.schemas import (
 )
 from kurir.api.contacts.service import Contacts
 from kurir.api.people import Person, person_of
-from kurir.api.profile.service import Profiles
 from kurir.contracts.queries import PAGE_LIMIT
 
 
@@ -51,10 +50,10 @@ async def show_about(
     device_id: FromPath[str],
     contact_id: FromPath[str],
     caller: NamedDependency[Caller],
-    profiles: NamedDependency[Profiles],
+    contacts: NamedDependency[Contacts],
 ) -> AboutView:
     """What a person says of himself under his name; null where there is nothing to see."""
-    return AboutView(about=await profiles.about(caller, device_id, contact_id))
+    return AboutView(about=await contacts.about(caller, device_id, contact_id))
 
 
 @get("/blocked")

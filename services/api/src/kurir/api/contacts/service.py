@@ -26,6 +26,12 @@ class Contacts:
             queries.ListContacts(tenant=device.tenant, device=device.id, after=after, limit=limit)
         )
 
+    async def about(self, caller: Caller, device_id: str, contact: str) -> str | None:
+        """The about text of a person; None when there is none, or none to see."""
+        device = self._devices.get(caller, device_id)
+        jid = person_in(contact, caller.tenant.country, "contactId")
+        return (await self._questions.ask(queries.ShowAbout(tenant=device.tenant, device=device.id, jid=jid))).about
+
     async def blocked(self, caller: Caller, device_id: str) -> tuple[Address, ...]:
         device = self._devices.get(caller, device_id)
         return (await self._questions.ask(queries.ListBlocked(tenant=device.tenant, device=device.id))).people

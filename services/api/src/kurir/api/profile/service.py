@@ -4,7 +4,6 @@ from kurir.api.auth import Caller
 from kurir.api.devices.service import Devices
 from kurir.api.media.pictures import NewPicture, picture_in
 from kurir.api.media.service import MediaStore
-from kurir.api.people import person_in
 from kurir.api.profile.schemas import ChangeProfile
 from kurir.api.questions import Questions
 from kurir.contracts import queries
@@ -35,12 +34,6 @@ class Profiles:
     async def remove_picture(self, caller: Caller, device_id: str) -> None:
         device = self._devices.get(caller, device_id)
         await self._questions.ask(queries.RemovePicture(tenant=device.tenant, device=device.id))
-
-    async def about(self, caller: Caller, device_id: str, person: str) -> str | None:
-        """The about text of a person; None when there is none, or none to see."""
-        device = self._devices.get(caller, device_id)
-        jid = person_in(person, caller.tenant.country, "contactId")
-        return (await self._questions.ask(queries.ShowAbout(tenant=device.tenant, device=device.id, jid=jid))).about
 
     async def privacy(self, caller: Caller, device_id: str) -> Privacy:
         device = self._devices.get(caller, device_id)

@@ -162,7 +162,7 @@ async def picture_of(call: Call, device: Device, jid: str) -> str | None:
 async def _about(call: Call, device: Device, jid: str) -> str | None:
     """None where WhatsApp does not tell, or the engine cannot ask."""
     try:
-        return await call.services.profiles.about(call.caller, device.id, jid)
+        return await call.services.contacts.about(call.caller, device.id, jid)
     except Problem as problem:
         if problem.code not in ("NOT_SUPPORTED", "REQUEST_REFUSED"):
             raise
