@@ -40,6 +40,7 @@ from kurir.api.projects.service import Projects
 from kurir.api.questions import Questions
 from kurir.api.quota import MonthlyQuota
 from kurir.api.rate_limit import SendLimit
+from kurir.api.registries import open_registries
 from kurir.api.settings import ApiSettings
 from kurir.api.tenants.service import Tenants
 from kurir.api.webhooks.attempts import WebhookAttempts
@@ -47,20 +48,6 @@ from kurir.api.webhooks.replays import WebhookReplays
 from kurir.api.webhooks.service import Webhooks
 from kurir.api.webhooks.told import ToldOfWebhooks
 from kurir.api.webhooks.trials import WebhookTrials
-from kurir.contracts.records import (
-    AddressBookEntry,
-    ApiKey,
-    ContactGroup,
-    Device,
-    Endpoint,
-    EndpointState,
-    Holder,
-    Node,
-    Replay,
-    Session,
-    Shard,
-    Tenant,
-)
 from kurir.contracts.streams import MEDIA_BUCKET
 from kurir.runtime.addresses import AddressGuard
 from kurir.runtime.broker import Bus
@@ -68,7 +55,6 @@ from kurir.runtime.egress import Egress, EgressPolicy
 from kurir.runtime.mongo import Mongo
 from kurir.runtime.objects import ObjectStore
 from kurir.runtime.outcomes import Outcomes
-from kurir.runtime.registry import Registry
 from kurir.runtime.secrets import MasterKey
 from kurir.runtime.service import Lifetime
 
@@ -126,41 +112,23 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
     # A medium is public to whoever knows its URL, so plain HTTP gives nothing away; a webhook's body is not.
     media_guard = AddressGuard.parse(allowed, require_https=False)
 
-    tenants = Registry(bus, "tenants", Tenant)
-    keys = Registry(bus, "keys", ApiKey)
-    devices = Registry(bus, "devices", Device)
-    sessions = Registry(bus, "sessions", Session)
-    endpoints = Registry(bus, "endpoints", Endpoint)
-    endpoint_states = Registry(bus, "endpoint_state", EndpointState)
-    replay_progress = Registry(bus, "replays", Replay)
-    saved_contacts = Registry(bus, "address_book", AddressBookEntry)
-    contact_groups = Registry(bus, "contact_groups", ContactGroup)
-    nodes, shards, leases = (
-        Registry(bus, "nodes", Node),
-        Registry(bus, "shards", Shard),
-        Registry(bus, "leases", Holder),
-    )
-    of_tenants = (tenants, keys, devices, sessions, endpoints, endpoint_states, replay_progress)
-    for registry in (*of_tenants, saved_contacts, contact_groups, nodes, shards, leases):
-        await registry.start()
-        life.on_stop(f"registry {registry.bucket}", registry.stop)
-        life.health.ready_when(registry.bucket, lambda registry=registry: registry.is_current)  # type: ignore[misc]
+    kept = await open_registries(life, bus)
 
     mongo = Mongo.connect(settings.mongodb_url, settings.mongo_driver, app_name="kurir-api")
     life.on_stop("mongo", mongo.close)
     egress = Egress(EgressPolicy(guard=media_guard, proxy=settings.egress_proxy, ca_file=settings.egress_ca_file))
     life.on_stop("egress", egress.close)
-    feed = DeviceFeed(devices, sessions)
-    live = LiveEvents(bus, settings.public_url, devices, sessions)
+    feed = DeviceFeed(kept.devices, kept.sessions)
+    live = LiveEvents(bus, settings.public_url, kept.devices, kept.sessions)
     life.metrics.gauge_from("kurir_live_followers", "Who follows events live", lambda: float(live.followers))
-    authenticator = Authenticator(keys, tenants)
+    authenticator = Authenticator(kept.keys, kept.tenants)
     outcomes = Outcomes(bus)
     await outcomes.start()
     life.on_stop("outcomes", outcomes.stop)
 
     dispatch = Dispatch(bus, life.clock)
     changes = Changes(bus, life.clock)
-    questions = Questions(bus, sessions)
+    questions = Questions(bus, kept.sessions)
     idempotency = IdempotencyKeys(bus, life.clock)
     quota = MonthlyQuota(bus, life.clock)
     send_limit = SendLimit(bus)
@@ -170,21 +138,23 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         life.clock,
         dispatch,
         changes,
-        devices,
-        sessions,
+        kept.devices,
+        kept.sessions,
         proxies,
-        DeviceCodes(bus, devices),
+        DeviceCodes(bus, kept.devices),
         settings.default_engine,
     )
     known_messages = KnownMessages(life.clock, device_service, MessageHistory(mongo), JustReceived(bus, life.clock))
     messages = Messages(life.clock, device_service, dispatch, send_limit, quota, idempotency, known_messages)
     media = MediaStore(ObjectStore(bus, MEDIA_BUCKET), egress)
-    tenant_service = Tenants(life.clock, changes, tenants, keys, devices, endpoints, master_key)
-    webhooks = Webhooks(life.clock, changes, device_service, endpoints, endpoint_states, master_key, webhook_guard)
+    tenant_service = Tenants(life.clock, changes, kept.tenants, kept.keys, kept.devices, kept.endpoints, master_key)
+    webhooks = Webhooks(
+        life.clock, changes, device_service, kept.endpoints, kept.endpoint_states, master_key, webhook_guard
+    )
     access = Access(authenticator, device_service, settings.anonymous, master_key)
     sender = Sender(device_service, messages, media, outcomes)
     message_numbers = MessageNumbers(bus, life.clock)
-    address_book = AddressBook(life.clock, saved_contacts, contact_groups)
+    address_book = AddressBook(life.clock, kept.saved_contacts, kept.contact_groups)
     message_counts = MessageCounts(bus)
     return Services(
         authenticator=authenticator,
@@ -192,13 +162,13 @@ async def open_services(life: Lifetime, settings: ApiSettings, bus: Bus) -> Serv
         messages=messages,
         known_messages=known_messages,
         webhooks=webhooks,
-        replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, replay_progress),
+        replays=WebhookReplays(bus, mongo, life.clock, changes, webhooks, kept.replays),
         attempts=WebhookAttempts(mongo, webhooks),
         trials=WebhookTrials(bus, webhooks),
         told=ToldOfWebhooks(bus, life.clock, webhooks),
-        nodes=Nodes(life.clock, changes, nodes, shards, leases),
+        nodes=Nodes(life.clock, changes, kept.nodes, kept.shards, kept.leases),
         tenants=tenant_service,
-        projects=Projects(keys, tenant_service, changes),
+        projects=Projects(kept.keys, tenant_service, changes),
         embed_tokens=EmbedTokens(master_key, life.clock, authenticator, settings.public_url),
         media=media,
         feed=feed,
