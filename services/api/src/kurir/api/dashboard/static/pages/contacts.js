@@ -90,8 +90,7 @@ async function editContact(known, reload) {
         const body = { ...values, groupId: values.groupId || null };
         await (known ? patch(`contacts/${encodeURIComponent(known.id)}`, body) : post("contacts", body));
         box.close();
-        say("Saved.");
-        await reload();
+        await reload().finally(() => say("Saved."));
       },
     }),
   );
@@ -107,8 +106,7 @@ function editGroup(known, reload) {
       submit: async (values) => {
         await (known ? patch(`contact-groups/${encodeURIComponent(known.id)}`, values) : post("contact-groups", values));
         box.close();
-        say("Saved.");
-        await reload();
+        await reload().finally(() => say("Saved."));
       },
     }),
   );
@@ -117,6 +115,5 @@ function editGroup(known, reload) {
 async function removed(path, name, text, reload) {
   if (!(await confirmed({ title: `Delete ${name}?`, text, action: "Delete" }))) return;
   await remove(path);
-  say("Deleted.");
-  await reload();
+  await reload().finally(() => say("Deleted."));
 }

@@ -83,8 +83,7 @@ async function revoke(path, each, reload) {
   const text = "Whoever uses it is refused from now on.";
   if (!(await confirmed({ title: `Revoke ${each.name}?`, text, action: "Revoke" }))) return;
   await remove(`${path}/${encodeURIComponent(each.id)}`);
-  say("Revoked.");
-  await reload();
+  await reload().finally(() => say("Revoked."));
 }
 
 async function replace() {

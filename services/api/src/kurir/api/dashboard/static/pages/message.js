@@ -74,8 +74,7 @@ function actions(message, reload) {
   const path = `messages/${encodeURIComponent(message.id)}`;
   const cancel = async () => {
     await remove(path);
-    say("Canceled.");
-    await reload();
+    await reload().finally(() => say("Canceled."));
   };
   const revoke = async () => {
     const text = "WhatsApp deletes it on the phones that take part; that takes a moment and is not certain.";
