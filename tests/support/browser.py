@@ -70,6 +70,25 @@ _FIND = """
 }
 """
 
+# Lets a click through that hits what it is for, or the label of that, and stops it where the page has moved meanwhile.
+_AIM = """
+(found) => {
+  if (!found) return false;
+  const kinds = ["mousedown", "mouseup", "click"];
+  const judge = (event) => {
+    const labels = [...(found.labels ?? [])];
+    const hit = [found, ...labels].some((each) => each.contains(event.target));
+    if (event.type === "click") window.hasBeenHit = hit;
+    if (!hit) event.preventDefault();
+    if (!hit) event.stopImmediatePropagation();
+  };
+  window.hasBeenHit = false;
+  window.stopAiming = () => kinds.forEach((kind) => window.removeEventListener(kind, judge, true));
+  kinds.forEach((kind) => window.addEventListener(kind, judge, true));
+  return true;
+}
+"""
+
 
 class Chromium:
     """One browser process. Raises AssertionError when no chromium is installed (`make test` installs it)."""
@@ -269,9 +288,16 @@ class Page:
                 self.requested.append(params["url"])
 
     async def _click(self, kind: str, name: str) -> None:
-        x, y = await self._where(kind, name)
-        for event in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=event, x=x, y=y, button="left", clickCount=1)
+        async def has_been_hit() -> bool:
+            x, y = await self._where(kind, name)
+            if not await self.evaluate(f"({_AIM})(({_FIND})({json.dumps(kind)}, {json.dumps(name)}))"):
+                return False
+            for event in ("mousePressed", "mouseReleased"):
+                await self.call("Input.dispatchMouseEvent", type=event, x=x, y=y, button="left", clickCount=1)
+            # Another page, where a link led to, knows nothing of it.
+            return bool(await self.evaluate("(window.stopAiming?.(), window.hasBeenHit ?? true)"))
+
+        await until(f"a click hits {kind} {name!r}", has_been_hit, within_s=SEEN_WITHIN_S)
 
     async def _where(self, kind: str, name: str) -> tuple[float, float]:
         """The middle of what is named so, scrolled into view and on top of everything."""
