@@ -165,6 +165,12 @@ async def test_what_cannot_be_given_away_in_order_is_cut_before_the_lease_goes_o
     assert not any(partition.lease.valid() for partition in owner.partitions.values())
 
 
+async def test_what_the_grace_period_is_too_short_for_is_cut_before_the_lease_goes_on(owner: Owner) -> None:
+    await owner.ownership.stop(ownership.DRAIN_RESERVE_S + 0.1)
+    assert [partition.was_held_when_cut for partition in owner.partitions.values()] == [True] * COMMAND_PARTITIONS
+    assert not any(partition.lease.valid() for partition in owner.partitions.values())
+
+
 async def test_a_lease_that_is_lost_while_its_partition_is_given_away_is_known_at_once(bus: Bus, owner: Owner) -> None:
     stopping = asyncio.create_task(owner.ownership.stop(60.0))
     await until("all are given away", lambda: all(partition.is_stopping for partition in owner.partitions.values()))

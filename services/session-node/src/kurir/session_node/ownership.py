@@ -31,7 +31,8 @@ SETTLE_S = 0.5  # shards that start together see each other before they claim
 CLAIMS_AT_ONCE = 16
 RECORD_LASTS = 2 / 3  # of the leases: one announcement may be missed
 STOP_TIMEOUT_S = 60.0  # for the sessions of one partition; longer only if the bus is away
-DRAIN_RESERVE_S = 3.0  # of the grace period, to release what could not be handed over in order
+DRAIN_RESERVE_S = 3.0  # of the grace period, to close and release what could not be handed over in order
+CUT_WITHIN_S = 2.0  # of these
 
 
 class Owned(Protocol):
@@ -136,7 +137,12 @@ class Ownership:
             async with asyncio.timeout(max(0.0, within_s - DRAIN_RESERVE_S)):
                 await self._drain()
         except TimeoutError:
-            log.error("ownership.not_drained", left=sorted({*self._owned, *self._busy}))
+            left = sorted({*self._owned, *self._busy})
+            log.error("ownership.not_drained", left=left)
+            for partition in left:
+                self._begin_to_cut(partition)
+            if left:
+                await asyncio.wait(self._busy.values(), timeout=CUT_WITHIN_S)
         for forget in self._forget:
             forget()
         ending = [self._announcing, self._looking, *self._busy.values()]
@@ -275,6 +281,9 @@ class Ownership:
         partition = int(lease.key[1:])
         log.warning("ownership.partition_lost", partition=partition)
         self._meters.leases_lost.add()
+        self._begin_to_cut(partition)
+
+    def _begin_to_cut(self, partition: int) -> None:
         owned, lost = self._owned.pop(partition, None), self._lost.get(partition)
         # One that is being claimed or given away is looked after by that task.
         if owned is not None:
@@ -309,10 +318,6 @@ class Ownership:
         return any(shard.id != self._me.id and not shard.draining for _, shard in self._shards.items())
 
     # Our record among the shards
-
-    async def _say_that_we_drain(self) -> None:
-        with contextlib.suppress(PublishError):
-            await self._renew_record()
 
     async def _announce_first(self) -> None:
         while True:
