@@ -70,6 +70,13 @@ async def test_what_is_wrong_with_a_status_is_told_in_its_words(evolution: Evolu
     for body, told in wrong:
         refused = await evolution.post(PATH, body)
         assert (refused.status_code, messages_of(refused)) == (400, [told]), body
+    wordless = await evolution.request(
+        "POST",
+        PATH,
+        data={"type": "text", "backgroundColor": "#008069", "font": "2", "allContacts": "true"},
+        files={"file": ("a.png", file_of("a.png", 900))},
+    )
+    assert (wordless.status_code, messages_of(wordless)) == (400, [['instance requires property "content"']])
     stranger = await evolution.post(PATH, {**CARD, "statusJidList": ["12"]})
     assert stranger.status_code == 400
     assert messages_of(stranger)[0][0].startswith("statusJidList[0]: ")

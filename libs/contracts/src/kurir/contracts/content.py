@@ -188,7 +188,7 @@ class Reaction(Struct, frozen=True, kw_only=True, tag_field="kind", tag="reactio
 
 
 class PollVote(Struct, frozen=True, kw_only=True, tag_field="kind", tag="poll_vote"):
-    """What somebody chooses in the poll `target` from now on; nothing takes the vote back.
+    """What somebody chooses in the poll `target` from now on; an empty choice takes the vote back.
 
     WhatsApp tells `hashes`, the SHA-256 of each chosen option's text in lower-case hex; `options` are their texts, none
     of a poll that is not known here.

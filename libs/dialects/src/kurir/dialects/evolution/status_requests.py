@@ -23,8 +23,8 @@ def send_status(values: Mapping[str, Any], *, has_file: bool = False) -> Send:
     """`has_file`: the form holds the file. Raises Invalid or Refused."""
     fields = Fields(values)
     body, version = inner(fields, "statusMessage")
-    body.require("type", *(() if has_file else ("content",)))
     kind = body.text("type", allowed=("text", *_FILES))
+    body.require("type", *(() if has_file and kind in _FILES else ("content",)))
     caption = body.optional("caption", max_length=MAX_CAPTION)
     viewers = body.texts("statusJidList", least=1, max_length=64, says=_NOT_NUMBERS)
     is_for_all = body.flag("allContacts")
