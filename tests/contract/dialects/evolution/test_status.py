@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kurir.contracts.commands import SendMessage
-from kurir.contracts.content import STATUS, Audio, Image, Style, Text
+from kurir.contracts.content import STATUS, Audio, Image, MessageKey, Revoke, Style, Text
 from kurir.session_node.engines.sandbox.client import SandboxEngine
 from tests.contract.dialects.evolution.conftest import INSTANCE, NAME, Evolution, messages_of
 from tests.contract.dialects.evolution.test_messages import b64, sent
@@ -50,6 +50,16 @@ async def test_files_are_shown_to_those_who_are_listed(evolution: Evolution) -> 
     assert [type(command.content) for command in commands] == [Image, Audio, Image]
     assert {command.to for command in commands} == {STATUS}
     assert {command.audience for command in commands} == {(f"{viewers[0]}@s.whatsapp.net", viewers[1])}
+
+
+async def test_a_status_is_taken_back_as_a_message_is(evolution: Evolution) -> None:
+    await evolution.connected()
+    shown = await sent(evolution, "sendStatus", {**CARD, "allContacts": True})
+    deleted = await evolution.delete(f"/chat/deleteMessageForEveryone/{INSTANCE}", shown["key"])
+    assert deleted.status_code == 201, deleted.text
+    command = (await evolution.sent())[-1]
+    target = MessageKey(chat=STATUS, whatsapp_id=shown["key"]["id"], from_me=True)
+    assert (command.to, command.content) == (STATUS, Revoke(target=target))
 
 
 @pytest.mark.shows(NAME, SEND_STATUS, "error 400")

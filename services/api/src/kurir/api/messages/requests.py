@@ -27,6 +27,7 @@ from kurir.contracts.content import (
     Poll,
     Quote,
     Reaction,
+    Revoke,
     Sticker,
     Style,
     Text,
@@ -244,7 +245,7 @@ def require_fitting(request: SendRequest, to: str, content: Content | None) -> N
             field = "background" if request.background else "font"
             raise Problem("VALIDATION_ERROR", "Only a status is shown on a card.", field=field)
         return
-    if not (request.kind in _STATUS_FILES if isinstance(request, SendMedia) else isinstance(content, Text)):
+    if not (request.kind in _STATUS_FILES if isinstance(request, SendMedia) else isinstance(content, Text | Revoke)):
         raise Problem("VALIDATION_ERROR", "A status is a text, an image, a video or audio.", field="to")
     if request.quote is not None:
         raise Problem("VALIDATION_ERROR", "A status answers nothing.", field="quote")
