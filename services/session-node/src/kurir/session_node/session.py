@@ -44,7 +44,7 @@ from kurir.session_node.receipts import SentMessages
 from kurir.session_node.reports import WAITING_LIMIT, Reports
 from kurir.session_node.session_record import SessionRecord
 from kurir.session_node.shared import Shared
-from kurir.session_node.tasks import ended
+from kurir.session_node.steps import Steps
 
 log = structlog.get_logger(__name__)
 
@@ -86,11 +86,7 @@ class DeviceSession:
         self._was_connected = False
         self._failures = 0
         self._pace: Pace | None = None
-        self._lifecycle = asyncio.Lock()
-        self._has_news = False
-        self._stopping = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
-        self._reconciling: asyncio.Task[None] | None = None
+        self._steps = Steps(self._step, self._step_failed)
         self._commands_wait = False
         self._polls = Polls()
         self._overdue = Overdue(tenant, device_id, shared.bus, self._sent, look=lambda: self._reports.look())
@@ -127,7 +123,7 @@ class DeviceSession:
     @property
     def is_stopping(self) -> bool:
         """Whether the device is on its way to another owner."""
-        return self._stopping.is_set()
+        return self._steps.stopping.is_set()
 
     @property
     def engine_session(self) -> EngineSession | None:
@@ -158,7 +154,7 @@ class DeviceSession:
     def room_is_made(self) -> None:
         """There is room for this session, which was refused for want of it."""
         self._standing.retry_at = None
-        self._kick()
+        self._steps.kick()
 
     def _ban_left_s(self) -> float:
         until = self._standing.banned_until
@@ -192,15 +188,15 @@ class DeviceSession:
 
     async def unlink(self) -> None:
         """Unlink the device at WhatsApp, connecting for it if need be, and forget its keys in any case."""
-        async with self._lifecycle:
+        async with self._steps.alone:
             await self._unlink("requested")
-        self._kick()
+        self._steps.kick()
 
     # What the partition tells
 
     def start(self) -> None:
         """Begin to bring the device where it is wanted."""
-        self._kick()
+        self._steps.kick()
 
     def device_changed(self, device: Device | None) -> None:
         """The tenant wants something else, or has deleted the device."""
@@ -210,7 +206,7 @@ class DeviceSession:
             self._heed(device)
         if self._pace is not None and device is not None:
             self._pace.set_rate(device.pace_per_minute, time.monotonic())
-        self._kick()
+        self._steps.kick()
         self._on_change()
 
     def record_written(self, record: Session) -> None:
@@ -241,20 +237,18 @@ class DeviceSession:
         With `is_lost` the lease is gone: nothing is said about the connection any more. May take as long as the bus
         is away; the caller sets the limit.
         """
-        self._stopping.set()
+        self._steps.stop()
         self._overdue.stop()
         self._connection.watchdog.stop()
-        if self._timer is not None:
-            self._timer.cancel()
         if is_lost:
-            # Not behind the lifecycle lock: whoever holds it may wait for the bus.
+            # Not after the step that is under way: it may wait for the bus.
             await self._connection.cut()
-        async with self._lifecycle:
+        async with self._steps.alone:
             was_open = self.is_open
             await self._put_away(grace_s=0.0)
         if was_open and not is_lost and not self._standing.has_ended:
             self._observe(StateChanged(state="disconnected", reason="moved"))
-        await ended(self._reconciling)
+        await self._steps.ended()
         await self._reports.stored()
         await self._habits.stop()
         await self._record.saved()
@@ -272,12 +266,12 @@ class DeviceSession:
         if self._reports.waiting >= WAITING_LIMIT and not self._standing.is_choked:
             log.warning("session.choked", device=self.device_id, waiting=self._reports.waiting)
             self._standing.is_choked = True
-            self._kick()
+            self._steps.kick()
 
     def _all_stored(self) -> None:
         if self._standing.is_choked:
             self._standing.is_choked = False
-            self._kick()
+            self._steps.kick()
 
     def _state_changed(self, change: StateChanged) -> None:
         standing, now = self._standing, time.monotonic()
@@ -300,7 +294,7 @@ class DeviceSession:
         if standing.has_ended or change.state == "connected":
             self._arrived.set()
         self._observe(change)
-        self._kick()
+        self._steps.kick()
 
     def _is_silent(self, why: str) -> None:
         """The session says connected and does not answer: say that it is not, and open it again at once."""
@@ -329,28 +323,12 @@ class DeviceSession:
 
     # Bringing the device where it is wanted
 
-    def _kick(self) -> None:
-        self._has_news = True
-        if self._reconciling is None and not self._stopping.is_set():
-            self._reconciling = asyncio.create_task(self._reconcile())
-
-    async def _reconcile(self) -> None:
-        try:
-            while self._has_news and not self._stopping.is_set():
-                self._has_news = False
-                try:
-                    async with self._lifecycle:
-                        await self._step()
-                except Exception:
-                    self._failures += 1
-                    log.exception("session.step_failed", device=self.device_id)
-                    self._kick_in(retry_pause_s(self._failures))
-        finally:
-            self._reconciling = None
+    def _step_failed(self) -> float:
+        self._failures += 1
+        log.exception("session.step_failed", device=self.device_id)
+        return retry_pause_s(self._failures)
 
     async def _step(self) -> None:
-        if self._stopping.is_set():
-            return
         if self.device is not None and self.device.wanted == "connected":
             await self._identify()
         else:
@@ -371,7 +349,7 @@ class DeviceSession:
                             state="disconnected", reason="connection_lost", detail="events could not be stored"
                         )
                     )
-                self._kick()
+                self._steps.kick()
             case "close":
                 await self._put_away(grace_s=SEND_GRACE_S)
                 self._answer_generation()
@@ -383,12 +361,7 @@ class DeviceSession:
                 await self._forget()
             case "rest":
                 if again_in_s is not None:
-                    self._kick_in(again_in_s)
-
-    def _kick_in(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._kick)
+                    self._steps.kick_in(again_in_s)
 
     async def _open(self) -> None:
         assert self.device is not None
@@ -396,11 +369,11 @@ class DeviceSession:
         if shortage is not None:
             self._wait_for_room(shortage)
             return
-        await self._shared.admission.turn(self, self.device.engine, self._stopping)
+        await self._shared.admission.turn(self, self.device.engine, self._steps.stopping)
         device = self.device
-        if self._stopping.is_set() or device is None or device.wanted != "connected" or not self.lease.valid():
+        if self.is_stopping or device is None or device.wanted != "connected" or not self.lease.valid():
             self._shared.admission.leave(self)
-            self._has_news = True
+            self._steps.kick()
             return
         self._answer_generation()
         await self._begin(device.name, device.engine, device.pair_phone)
@@ -411,7 +384,7 @@ class DeviceSession:
         if (self._standing.state, self._standing.reason) != ("disconnected", "no_capacity"):
             self._observe(StateChanged(state="disconnected", reason="no_capacity", detail=shortage))
         self._standing.retry_at = time.monotonic() + LONGEST_PAUSE_S
-        self._kick_in(LONGEST_PAUSE_S)
+        self._steps.kick_in(LONGEST_PAUSE_S)
 
     async def _begin(self, name: str, engine_name: str, pair_phone: str | None) -> None:
         """Let the engine begin to connect; what comes of it is reported."""
