@@ -19,7 +19,8 @@ from kurir.session_node import ownership
 from kurir.session_node.engines.engine import Engine, Report, SessionSpec, StateChanged
 from kurir.session_node.meters import Meters
 from kurir.session_node.ownership import Ownership, a_shard
-from tests.broker.test_session_node_session import Puppet, PuppetSession
+from tests.broker.test_session_node_session import Puppet, PuppetSession, Stage
+from tests.broker.test_session_node_session import stage as stage
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 from tests.support.session_nodes import LEASE_TTL_S, Gateway, LocalShard
@@ -200,3 +201,15 @@ async def test_a_session_that_is_being_closed_when_the_lease_is_lost_says_nothin
         await stopping
         assert [session.is_closed for session in puppet.opened] == [True]
     assert await gateway.connection_states(device.id) == ["connected"]
+
+
+async def test_a_device_that_is_wanted_when_the_lease_has_run_out_waits_for_what_becomes_of_it(stage: Stage) -> None:
+    """To ask again and again without a pause would keep the process from hearing that the lease is lost."""
+    device = await stage.gateway.add_device("d1")
+    session = await stage.play(device)
+    session.device_changed(msgspec.structs.replace(device, wanted="disconnected"))
+    await until("it is disconnected", lambda: not session.is_open)
+    session.lease.abandon()
+    session.device_changed(device)
+    await asyncio.wait_for(session.stop(is_lost=True), 5)
+    assert len(stage.puppet.opened) == 1

@@ -51,6 +51,7 @@ log = structlog.get_logger(__name__)
 CONNECTING_PATIENCE_S = 90.0  # WhatsApp's own time-outs are 75 s
 SEND_GRACE_S = 10.0  # a wanted close waits so long for the send under way; longest seen 11 s
 BAN_WAITED_OUT_S = 900.0  # by messages; of a longer one their senders are to know
+LOOK_AGAIN_S = 1.0
 UNLINK_WAIT_S = 20.0  # a device that is to be unlinked is connected for it
 
 
@@ -371,9 +372,11 @@ class DeviceSession:
             return
         await self._shared.admission.turn(self, self.device.engine, self._steps.stopping)
         device = self.device
-        if self.is_stopping or device is None or device.wanted != "connected" or not self.lease.valid():
+        is_ours = not self.is_stopping and self.lease.valid()
+        if not is_ours or device is None or device.wanted != "connected":
             self._shared.admission.leave(self)
-            self._steps.kick()
+            # A lease that has run out is about to be renewed or told lost, which needs a pause of ours.
+            self._steps.kick_in(0.0 if is_ours else LOOK_AGAIN_S)
             return
         self._answer_generation()
         await self._begin(device.name, device.engine, device.pair_phone)
