@@ -3,7 +3,7 @@
 Errors are {"error": "…"}: 404 for what does not exist, 400 for what is not understood, 409 for what cannot be done now.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from tests.support.whatsapp_emulator.accounts import Account, Device, Policy
 from tests.support.whatsapp_emulator.connection import conflict
 from tests.support.whatsapp_emulator.contents import Saying
+from tests.support.whatsapp_emulator.control_page import PAGE
 from tests.support.whatsapp_emulator.emulator import Emulator
 from tests.support.whatsapp_emulator.groups import Group, IqRefused, participant
 from tests.support.whatsapp_emulator.http import Answer, Request, json_answer
@@ -155,12 +156,9 @@ class Control:
             case ("GET",):
                 return Answer(body=PAGE.encode(), content_type="text/html; charset=utf-8")
             case ("POST", "scan"):
-                scan = _body(request, Scan)
-                return _device_answer(await emulator.pairing.scan(scan.qr, scan.phone, scan.name, scan.business))
+                return _device_answer(await self._scan(_body(request, Scan)))
             case ("POST", "code"):
-                entered = _body(request, EnteredCode)
-                device = await emulator.pairing.enter_code(entered.phone, entered.code, entered.name)
-                return _device_answer(device)
+                return _device_answer(await self._enter_code(_body(request, EnteredCode)))
             case ("POST", "passkey"):
                 emulator.pairing.want_passkey(_body(request, PasskeyWanted).qr)
                 return json_answer({})
@@ -172,23 +170,18 @@ class Control:
                 account = emulator.directory.named(phone)
                 return json_answer({"ids": await emulator.phones.say(account, _body(request, Saying))})
             case ("POST", "accounts", phone, "typing"):
-                typing = _body(request, Typing)
-                to, author = emulator.phones.address(typing.to), emulator.directory.named(phone)
-                emulator.moments.type(author, to, is_typing=typing.is_typing, is_voice=typing.is_voice)
+                self._type(phone, _body(request, Typing))
                 return json_answer({})
             case ("POST", "accounts", phone, "presence"):
-                shown = _body(request, Presence)
-                account = emulator.directory.named(phone)
-                emulator.moments.show(account, is_online=shown.is_online, last_seen=shown.last_seen)
+                self._show(phone, _body(request, Presence))
                 return json_answer({})
             case ("POST", "accounts", phone, "devices"):
-                account = emulator.directory.account(phone)
-                return json_answer(provide(account, _body(request, DeviceKeys)))
+                return json_answer(provide(emulator.directory.account(phone), _body(request, DeviceKeys)))
             case ("POST", "accounts", phone, "call"):
                 return json_answer({"call": self._ring(phone, _body(request, Call))})
             case ("POST", "calls", call_id):
-                done = _body(request, CallAct)
-                emulator.moments.end(call_id, act=done.act, reason=done.reason)
+                act = _body(request, CallAct)
+                emulator.moments.end(call_id, act=act.act, reason=act.reason)
                 return json_answer({})
             case ("GET", "accounts", phone, "media", message_id):
                 return Answer(body=emulator.phones.media_of(phone, message_id))
@@ -201,19 +194,10 @@ class Control:
                 return json_answer(_shown_group(self._create_group(_body(request, NewGroup))))
             case ("POST", "groups", jid, "change"):
                 return json_answer(_shown_group(self._change_group(jid, _body(request, GroupChange))))
-            case ("GET", "faults"):
-                return json_answer(msgspec.to_builtins(emulator.faults))
-            case ("PATCH", "faults"):
-                emulator.set_faults(msgspec.json.decode(request.body, type=dict[str, Any]))
-                return json_answer(msgspec.to_builtins(emulator.faults))
-            case ("DELETE", "faults"):
-                emulator.set_faults(msgspec.to_builtins(type(emulator.faults)()))
-                return json_answer(msgspec.to_builtins(emulator.faults))
+            case ("GET" | "PATCH" | "DELETE", "faults"):
+                return json_answer(self._faults(request))
             case ("GET", "journal"):
-                query = request.query
-                kinds = [kind for kind in query.get("kinds", "").split(",") if kind]
-                entries = emulator.journal.entries(after=int(query.get("after", "0")), kinds=kinds)
-                return json_answer({"last": emulator.journal.last, "entries": entries})
+                return json_answer(self._journal(request.query))
             case ("POST", "doors"):
                 await self._open_door(_body(request, Door).port)
                 return json_answer({})
@@ -222,6 +206,12 @@ class Control:
                 return json_answer({})
             case _:
                 return json_answer({"error": f"there is no {request.method} {request.path}"}, 404)
+
+    async def _scan(self, scan: Scan) -> Device:
+        return await self._emulator.pairing.scan(scan.qr, scan.phone, scan.name, scan.business)
+
+    async def _enter_code(self, entered: EnteredCode) -> Device:
+        return await self._emulator.pairing.enter_code(entered.phone, entered.code, entered.name)
 
     def _set_account(self, phone: str, settings: AccountSettings) -> Account:
         account = self._emulator.directory.account(phone, settings.name)
@@ -261,6 +251,15 @@ class Control:
         caller, to = emulator.directory.named(phone), emulator.directory.named(call.to)
         return emulator.moments.ring(caller, to, is_video=call.is_video, group=group)
 
+    def _type(self, phone: str, typing: Typing) -> None:
+        emulator = self._emulator
+        to, author = emulator.phones.address(typing.to), emulator.directory.named(phone)
+        emulator.moments.type(author, to, is_typing=typing.is_typing, is_voice=typing.is_voice)
+
+    def _show(self, phone: str, presence: Presence) -> None:
+        account = self._emulator.directory.named(phone)
+        self._emulator.moments.show(account, is_online=presence.is_online, last_seen=presence.last_seen)
+
     def _create_group(self, new: NewGroup) -> Group:
         directory = self._emulator.directory
         return self._emulator.groups.create(
@@ -296,6 +295,22 @@ class Control:
         if change.leave:
             emulator.groups.leave(group, author)
         return group
+
+    def _faults(self, request: Request) -> dict[str, Any]:
+        """All of them, after those that are given were set, or all taken away."""
+        emulator = self._emulator
+        match request.method:
+            case "PATCH":
+                emulator.set_faults(msgspec.json.decode(request.body, type=dict[str, Any]))
+            case "DELETE":
+                emulator.set_faults(msgspec.to_builtins(type(emulator.faults)()))
+        shown: dict[str, Any] = msgspec.to_builtins(emulator.faults)
+        return shown
+
+    def _journal(self, query: Mapping[str, str]) -> dict[str, Any]:
+        journal = self._emulator.journal
+        kinds = [kind for kind in query.get("kinds", "").split(",") if kind]
+        return {"last": journal.last, "entries": journal.entries(after=int(query.get("after", "0")), kinds=kinds)}
 
 
 def _body(request: Request, kind: type[Body]) -> Body:
@@ -333,45 +348,3 @@ def _shown_group(group: Group) -> dict[str, Any]:
         "invite_code": group.invite_code,
         "members": {member.phone: role for member, role in group.roles.items()},
     }
-
-
-PAGE = """<!doctype html>
-<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>WhatsApp emulator</title>
-<style>
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem }
-  label { display: block; margin-top: .8rem } input, textarea { width: 100%; font: inherit; box-sizing: border-box }
-  button { margin-top: 1rem; font: inherit } pre { background: #f4f4f4; padding: 1rem; overflow: auto }
-</style>
-<h1>WhatsApp emulator</h1>
-<p>You are the phone. Link a device by the text of its QR code or by the code it shows, then write to it.</p>
-<form data-post="/scan"><h2>Scan</h2>
-  <label>Text of the QR code <textarea name="qr" rows="3" required></textarea></label>
-  <label>Number of your phone <input name="phone" value="628111222333" required></label>
-  <label>Your name <input name="name" value="Ayu"></label><button>Scan</button></form>
-<form data-post="/code"><h2>Type a code</h2>
-  <label>Number of your phone <input name="phone" value="628111222333" required></label>
-  <label>Code <input name="code" required></label><button>Link</button></form>
-<form data-say><h2>Write</h2>
-  <label>From (any number) <input name="from" value="628999000111" required></label>
-  <label>To (a linked number) <input name="to" value="628111222333" required></label>
-  <label>Text <input name="text" required></label><button>Send</button></form>
-<h2>What happened</h2><pre id="answer"></pre><pre id="accounts"></pre>
-<script>
-  const call = async (method, path, body) => {
-    const reply = await fetch(path, {method, body: body && JSON.stringify(body)})
-    return reply.json()
-  }
-  const show = async answer => {
-    document.getElementById("answer").textContent = JSON.stringify(answer, null, 2)
-    document.getElementById("accounts").textContent = JSON.stringify(await call("GET", "/accounts"), null, 2)
-  }
-  document.addEventListener("submit", async event => {
-    event.preventDefault()
-    const form = event.target, fields = Object.fromEntries(new FormData(form))
-    if (form.dataset.post) return show(await call("POST", form.dataset.post, fields))
-    await call("PUT", `/accounts/${fields.from}`, {})
-    show(await call("POST", `/accounts/${fields.from}/say`, {to: fields.to, text: fields.text}))
-  })
-  show({})
-</script>
-"""
