@@ -3,7 +3,11 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from kurir.session_node.engines.engine import Engine
+
+log = structlog.get_logger(__name__)
 
 LONGEST_STOP_S = 10.0
 
@@ -46,8 +50,11 @@ class EngineRoom:
         return engine
 
     async def stop(self) -> None:
-        """Stop every engine that was started."""
+        """Stop every engine that was started; one that does not stop keeps none of the others from it."""
         engines, self._engines = self._engines, {}
-        for engine in engines.values():
-            async with asyncio.timeout(LONGEST_STOP_S):
-                await engine.stop()
+        for name, engine in engines.items():
+            try:
+                async with asyncio.timeout(LONGEST_STOP_S):
+                    await engine.stop()
+            except Exception as error:
+                log.error("engine.not_stopped", engine=name, error=repr(error))
