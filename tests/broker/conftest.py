@@ -1,5 +1,6 @@
 """Fixtures for the stores: the embedded server always, a real MongoDB too where one is at hand. And for what stands
-around a service: a dispatcher's stage, a tenant's receiver, a way to the broker that can hang.
+around a service: the api and a tenant of it, a dispatcher's stage, a tenant's receiver, a way to the broker that can
+hang.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from functools import cache
 import pytest
 
 from kurir.runtime.mongo import Driver, Mongo
+from tests.support.api_server import Api, Client, running_api
 from tests.support.dispatcher import Stage
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
@@ -110,3 +112,16 @@ async def tunnel(nats_server: NatsServer) -> AsyncIterator[Tunnel]:
     await opened.start()
     yield opened
     opened.stop()
+
+
+@pytest.fixture
+async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
+    """The api, without a history."""
+    async with running_api(nats_server.url) as running:
+        yield running
+
+
+@pytest.fixture
+async def tenant(api: Api) -> Client:
+    """A tenant of the api, who calls it."""
+    return await api.tenant()

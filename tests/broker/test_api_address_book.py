@@ -1,22 +1,8 @@
 """The account's own address book: contacts and their groups."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from tests.support.api_server import Api, Client, running_api
-from tests.support.nats_server import NatsServer
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
-@pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
+from tests.support.api_server import Api, Client
 
 
 async def group_of(tenant: Client, name: str = "Customers") -> str:

@@ -99,11 +99,6 @@ class Past:
 
 
 @pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
-
-
-@pytest.fixture
 async def past(api: Api, own_mongo: Mongo, tenant: Client) -> Past:
     return Past(own_mongo, tenant, await tenant.device())
 

@@ -23,12 +23,6 @@ from tests.support.nats_server import NatsServer
 
 
 @pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
-@pytest.fixture
 async def gateway(nats_server: NatsServer) -> AsyncIterator[Gateway]:
     async with running_gateway(nats_server.url) as running:
         yield running

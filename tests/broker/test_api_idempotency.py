@@ -1,29 +1,15 @@
 """The same Idempotency-Key and body is the same message, whatever happens in between."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
-import pytest
 
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.contracts.records import Idempotent
 from kurir.runtime.clock import SystemClock
-from tests.support.api_server import Api, Client, running_api
-from tests.support.nats_server import NatsServer
+from tests.support.api_server import Api, Client
 
 KEY = {"Idempotency-Key": "order-17"}
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
-@pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
 
 
 async def test_a_repeat_gets_the_first_answer_and_sends_nothing(api: Api, tenant: Client) -> None:

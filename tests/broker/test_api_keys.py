@@ -3,21 +3,12 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 from typing import NamedTuple
-
-import pytest
 
 from kurir.contracts.deliveries import ConfigurationChanged, decode_audit
 from tests.support.api_server import Api, Client, running_api
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
 
 
 class Finished(NamedTuple):

@@ -24,12 +24,6 @@ from tests.support.nats_server import NatsServer
 WITHIN_S = 30
 
 
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
 class Owner:
     """Speaks for the shard that owns a device: writes its session."""
 

@@ -26,12 +26,6 @@ WITHIN_S = 30
 Told = dict[str, Any]  # one event: its body with its id, however it came
 
 
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
 async def say(api: Api, tenant: str, device: str = "d1", text: str = "Halo!", **fields: Any) -> events.MessageUpserted:
     """Publish a received text, as the device's owner would."""
     event = a_message(tenant, device, text, **fields)

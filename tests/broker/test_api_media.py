@@ -31,11 +31,6 @@ async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
         yield running
 
 
-@pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
-
-
 async def upload(tenant: Client, device: str, kind: str, data: bytes, name: str, **fields: str) -> httpx.Response:
     form = {"deviceId": device, "to": "6281234567890", "kind": kind, **fields}
     return await tenant.post("/messages/send-media", data=form, files={"file": (name, data, "application/x-lie")})

@@ -1,24 +1,14 @@
 """What a sender notes of a message: kept with it, told again, never sent."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
-
-import pytest
 
 from kurir.contracts.commands import SendMessage
 from kurir.contracts.events import MessageQueued
-from tests.support.api_server import Api, running_api
-from tests.support.nats_server import NatsServer
+from tests.support.api_server import Api
 from tests.support.printed_examples import BEGINNINGS
 
 NOTED = {"invoice": 7, "customer": {"id": "c-1", "tags": ["new"]}}
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
 
 
 async def test_metadata_travels_with_the_command_and_its_event(api: Api) -> None:

@@ -2,22 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import httpx
-import pytest
 
 from kurir.runtime.mongo import Mongo
 from tests.support.api_server import Api, running_api
 from tests.support.conditions import until
 from tests.support.mongo_server import MongoServer
 from tests.support.nats_server import NatsServer
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
 
 
 async def test_while_nats_is_away_sending_is_503_and_nothing_of_it_is_stored_later(

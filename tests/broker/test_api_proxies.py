@@ -21,11 +21,6 @@ async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
         yield running
 
 
-@pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
-
-
 async def stored(api: Api, tenant: Client, device: str) -> Device:
     entry = await Registry(api.bus, "devices", Device).fetch(key_of(tenant.id, device))
     assert entry is not None

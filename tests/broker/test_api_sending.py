@@ -1,7 +1,6 @@
 """Accepting messages: what a 2xx means, what is refused and how it is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,9 +13,8 @@ from kurir.contracts.content import STATUS, Contact, LinkPreview, List, Location
 from kurir.contracts.events import MessageQueued, MessageStatusChanged
 from kurir.contracts.records import Session
 from kurir.runtime import keyvalue
-from tests.support.api_server import Api, Client, running_api
+from tests.support.api_server import Api, Client
 from tests.support.conditions import until
-from tests.support.nats_server import NatsServer
 
 PLACE = {"latitude": -6.2, "longitude": 106.8, "name": "Monas"}
 MENU: dict[str, Any] = {
@@ -24,17 +22,6 @@ MENU: dict[str, Any] = {
     "button": "Menu",
     "sections": [{"title": "Warm", "rows": [{"id": "soto", "title": "Soto"}, {"id": "sate", "title": "Sate"}]}],
 }
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
-@pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
 
 
 async def test_an_accepted_message_is_a_stored_command_and_then_an_event(api: Api, tenant: Client) -> None:

@@ -33,12 +33,6 @@ EVERYTHING = Outlet(enabled=True)
 WITHIN_S = 30.0
 
 
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
 async def an_instance(api: Api, tenant: Client, name: str, websocket: Outlet = EVERYTHING) -> str:
     """The id of a device that Evolution's clients call `name`."""
     made = await tenant.post("/devices", json={"name": name, "engine": "sandbox"})

@@ -1,11 +1,8 @@
 """Webhooks as they are written for the webhook-dispatcher."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from kurir.contracts import deliveries
 from kurir.contracts.records import BodyHmac, Endpoint, EndpointState, Replay
@@ -18,17 +15,6 @@ from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
 
 URL = "https://example.com/hook"
-
-
-@pytest.fixture
-async def api(nats_server: NatsServer) -> AsyncIterator[Api]:
-    async with running_api(nats_server.url) as running:
-        yield running
-
-
-@pytest.fixture
-async def tenant(api: Api) -> Client:
-    return await api.tenant()
 
 
 async def stored(api: Api, tenant: Client, webhook: str) -> Endpoint:
