@@ -69,6 +69,7 @@ async def test_an_event_comes_again_to_every_webhook_that_asks_for_it(
         event = await stage.say(a_message(tenant.id))
         await receiver.wait_for(2)
         await written(stage, event.id, 2)
+        await stage.nothing_waits()
         answer = await tenant.post(f"/events/{event.id}/replay")
         refused = await other.post(f"/events/{event.id}/replay")
         await receiver.wait_for(4)
@@ -90,6 +91,7 @@ async def test_one_delivery_comes_again_to_its_webhook_alone(api: Api, stage: St
         event = await stage.say(a_message(tenant.id))
         await receiver.wait_for(2)
         await written(stage, event.id, 2)
+        await stage.nothing_waits()
         (attempt,) = (await tenant.get(f"/webhooks/{webhook.id}/attempts")).json()["attempts"]
         answer = await tenant.post(f"/deliveries/{attempt['delivery']}/replay")
         refused = [

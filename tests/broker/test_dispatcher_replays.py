@@ -58,6 +58,7 @@ async def test_a_range_of_time_is_delivered_again_as_far_as_the_filters_let_it_t
         within = [(await stage.say(a_message())).id for _ in range(3)]
         mine = await stage.say(a_message(from_me=True))
         await receiver.wait_for(14)
+        await stage.nothing_waits()  # what is under way would be passed over
         made = await order(stage, endpoint, since=since, filter=EventFilter(from_me=False), per_second=500)
         replay = await ended(stage, made)
         await receiver.wait_for(17)
@@ -102,6 +103,7 @@ async def test_one_event_is_found_in_the_history_and_delivered_again(
         async with stage.dispatcher():
             event = await stage.say(a_message())
             await receiver.wait_for(1)
+            await stage.nothing_waits()
 
             async def is_written() -> bool:
                 return (await ended(stage, await order(stage, endpoint, event_id=event.id))).state == "done"
@@ -142,11 +144,13 @@ async def test_another_dispatcher_goes_on_with_a_replay_and_a_canceled_one_stops
     async with stage.dispatcher():
         events = {(await stage.say(a_message())).id for _ in range(60)}
         await receiver.wait_for(60)
+        await stage.nothing_waits()
         made = await order(stage, endpoint, since=since, per_second=20)
         await until("some are replayed", lambda: len(replays_in(receiver)) >= 5)
     assert len(replays_in(receiver)) < 60
     async with stage.dispatcher():
         replay = await ended(stage, made)
+        await stage.nothing_waits()
         assert {request.header("webhook-id") for request in replays_in(receiver)} == events
         assert len(replays_in(receiver)) <= 61, "what was done before is not done again"
         canceled = await order(stage, endpoint, since=since, per_second=1)
@@ -237,6 +241,7 @@ async def test_a_replay_goes_on_when_its_dispatcher_was_killed(stage: Stage, rec
     async with stage.dispatcher_process() as dispatcher:
         said = {(await stage.say(a_message())).id for _ in range(100)}
         await receiver.wait_for(100)
+        await stage.nothing_waits()
         made = await order(stage, endpoint, since=since, per_second=25)
         await until("half is replayed", lambda: len(replays_in(receiver)) >= 50)
         dispatcher.kill()

@@ -14,7 +14,7 @@ from tests.broker.test_dispatcher_metrics import figure
 from tests.broker.test_dispatcher_replays import ended, order
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
-from tests.support.webhook_receiver import Reply, WebhookReceiver
+from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
 
 MAX_PENDING, SHARE = 600, 60
 SMALL = {
@@ -168,9 +168,16 @@ async def test_an_endpoint_that_is_well_again_gets_what_is_new_however_many_retr
 ) -> None:
     monkeypatch.setattr(endpoint_health, "FAILING_LASTS", timedelta(seconds=1))
     endpoint = await stage.endpoint(receiver.url("/hook"), tenant="t1", events=("messages.upsert",))
-    # The first is tried again soon, and finds it well; all others in an hour.
-    receiver.on("/hook", Reply(503), Reply(503, retry_after=3600))
-    async with stage.dispatcher(**{**SMALL, "retry_schedule": "12", "circuit_threshold": 1_000}):
+    first: list[str | None] = []
+
+    def answer(request: Received) -> Reply:
+        """The first event is tried again soon, until it finds the endpoint well; all others in an hour."""
+        identifier = request.header("webhook-id")
+        first[:] = first or [identifier]
+        return Reply(503) if identifier == first[0] else Reply(503, retry_after=3600)
+
+    receiver.on("/hook", answering=answer)
+    async with stage.dispatcher(**{**SMALL, "retry_schedule": ",".join(["3"] * 60), "circuit_threshold": 1_000}):
         await say_until_dead(stage, 10)
         receiver.on("/hook", Reply(204))
         key = f"t1.{endpoint.id}"

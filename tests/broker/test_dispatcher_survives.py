@@ -5,7 +5,8 @@ from collections import Counter
 
 import msgspec
 
-from kurir.contracts import deliveries, streams, subjects
+from kurir.contracts import deliveries, events, streams, subjects
+from kurir.runtime.broker import Outgoing
 from kurir.runtime.mongo import Mongo
 from kurir.runtime.partitions import partition_of
 from tests.support.conditions import until
@@ -47,10 +48,12 @@ async def test_a_dispatcher_that_is_told_to_stop_finishes_and_hands_back_at_once
 ) -> None:
     await stage.endpoint(receiver.url("/hook"))
     receiver.on("/hook", answering=lambda _: Reply(204, delay_s=0.2))
-    said = set()
+    messages = [a_message() for _ in range(200)]
+    said = {message.id for message in messages}
+    subject = subjects.event("t1", "d1", "messages.upsert")
     async with stage.dispatcher_process() as dispatcher:
-        for _ in range(200):
-            said.add((await stage.say(a_message())).id)
+        # All at once: one after the other they could be delivered as fast as they are said.
+        await stage.bus.publish_many([Outgoing(subject, events.encode(one), one.id) for one in messages])
         await receiver.wait_for(20)
         assert await dispatcher.terminate() == 0
         assert len(receiver.received) < 200

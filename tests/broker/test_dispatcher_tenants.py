@@ -17,7 +17,7 @@ async def test_ten_thousand_deliveries_to_slow_endpoints_hold_up_no_other_tenant
         receiver.on(f"/slow/{number}", Reply(hang=True))
     await stage.endpoint(receiver.url("/quick"), tenant="t2")
     # All of the first tenant's endpoints at once would take 200 places.
-    settings = {"max_in_flight": 100, "in_flight_per_tenant": 50, "attempt_deadline_s": 20, "retry_schedule": "3600"}
+    settings = {"max_in_flight": 100, "in_flight_per_tenant": 50, "attempt_deadline_s": 25, "retry_schedule": "3600"}
     async with stage.dispatcher(**settings):
         said = [a_message("t1") for _ in range(EVENTS)]
         subject = subjects.event("t1", "d1", "messages.upsert")
@@ -32,5 +32,6 @@ async def test_ten_thousand_deliveries_to_slow_endpoints_hold_up_no_other_tenant
             await receiver.wait_for(number, lambda request: request.path == "/quick", timeout_s=15)
         slow = [request.at for request in receiver.received if request.path != "/quick"]
         assert len(slow) >= 50, "the first tenant has what is its own"
+        # A request may be seen some seconds after it was begun, with ten thousand on their way.
         assert all(later - earlier > 19 for earlier, later in zip(slow, slow[50:], strict=False)), "and no more at once"
         await receiver.stop()

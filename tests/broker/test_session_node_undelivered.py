@@ -56,6 +56,7 @@ async def test_a_message_without_receipt_is_reported_with_its_reason(gateway: Ga
     async with LocalShard(gateway.url):
         await gateway.order(silent, friendly)
         await until("undelivered", lambda: gateway.has_status([silent], "undelivered"))
+        await until("the other one is read", lambda: gateway.has_status([friendly], "read"))
         last = (await gateway.statuses())[silent.id][-1]
         assert isinstance(last, MessageStatusChanged)
         assert (last.status, last.reason, last.to) == ("undelivered", "no_receipt", SILENT)

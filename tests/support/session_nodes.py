@@ -222,7 +222,8 @@ class NodeProcess:
             )
 
     def log_lines(self) -> list[dict[str, Any]]:
-        lines = self.log_path.read_text(errors="replace").splitlines()
+        whole, _, _ = self.log_path.read_text(errors="replace").rpartition("\n")  # the last line may be half written
+        lines = whole.splitlines()
         return [cast(dict[str, Any], msgspec.json.decode(line)) for line in lines if line.startswith("{")]
 
     def pids_of_shards(self) -> dict[int, int]:
@@ -258,8 +259,8 @@ class NodeProcess:
 
 def is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # gone, or while it was read
         return False
     # A child that ended and was not waited for is no life.
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return stat.rsplit(")", 1)[1].split()[0] != "Z"

@@ -31,7 +31,7 @@ class DemoProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     def said(self) -> str:
-        return self._said.read_text()
+        return self._said.read_text(errors="replace")  # the last character may be half written
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ would do it.
 """
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
@@ -99,7 +100,8 @@ class LiveSystem:
         """SIGKILL the session-node with all its shards, as if its machine were gone."""
         supervisor = self.pid_of("session-node")
         for pid in (supervisor, *_children(supervisor)):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # shards end with their supervisor
+                os.kill(pid, signal.SIGKILL)
 
     def pid_of(self, name: str) -> int:
         if name == "shard":

@@ -77,13 +77,18 @@ class Watched:
     async def until_state(
         self, state: ConnectionState, *, times: int = 1, within_s: float = STATE_TIMEOUT_S
     ) -> StateChanged:
+        """The state, when it was reported so often: what was reported at that time, whatever came after it."""
+
+        def reported() -> list[StateChanged]:
+            return [seen for seen in self.seen if isinstance(seen, StateChanged) and seen.state == state]
+
         await until(
             f"state {state}",
-            lambda: self.states().count(state) >= times,
+            lambda: len(reported()) >= times,
             within_s=within_s,
             seen=lambda: self.seen,
         )
-        return self.last(state)
+        return reported()[times - 1]
 
     async def until_receipts(self, whatsapp_id: str, *expected: str) -> None:
         await until(

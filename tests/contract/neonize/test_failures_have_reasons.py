@@ -88,10 +88,10 @@ async def test_media_that_cannot_be_had_has_its_reason(
 
 
 async def test_a_server_that_is_down_is_waited_for(whatsapp: EmulatorClient, ayu: Person) -> None:
-    connections = ayu.watched.states().count("connected")
+    connections, losses = (ayu.watched.states().count(state) for state in ("connected", "disconnected"))
     await whatsapp.set_faults(login_failure={ayu.phone: {"reason": "503"}})
     await whatsapp.drop(ayu.device)
-    assert (await ayu.watched.until_state("disconnected")).reason == "connection_lost"
+    assert (await ayu.watched.until_state("disconnected", times=losses + 1)).reason == "connection_lost"
     with pytest.raises(NotConnected):
         await ayu.send(VERA_JID, "not now")
     await whatsapp.reset_faults()

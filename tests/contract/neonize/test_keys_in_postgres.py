@@ -246,9 +246,9 @@ async def test_a_device_in_use_holds_two_connections_and_an_idle_or_stopped_one_
 async def test_what_comes_while_postgres_is_away_waits_at_whatsapp_and_arrives_whole(
     node: RemoteEngine, citra: Person, postgres: PostgresServer, whatsapp: EmulatorClient
 ) -> None:
-    connections = citra.watched.states().count("connected")
+    connections, losses = (citra.watched.states().count(state) for state in ("connected", "disconnected"))
     await postgres.kill()
-    lost = await citra.watched.until_state("disconnected")
+    lost = await citra.watched.until_state("disconnected", times=losses + 1)
     assert lost.reason == "device_store_unavailable"
     assert PASSWORD not in (lost.detail or "")
     assert QUOTED_PASSWORD not in (lost.detail or "")

@@ -51,6 +51,7 @@ async def test_a_text_is_shown_on_its_card_to_the_contacts_with_a_name(
     await whatsapp.until_read(FRIEND, sent.whatsapp_id)
     asked = await citra.send(VERA_JID, "did you all see it?")
     await whatsapp.until_read(VERA, asked.whatsapp_id)
+    await whatsapp.until_read(budi.phone, sent.whatsapp_id)
     assert await seen_by(whatsapp, sent.whatsapp_id) == {VERA, FRIEND, budi.phone}
 
 

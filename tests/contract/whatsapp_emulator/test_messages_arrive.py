@@ -196,9 +196,12 @@ async def test_sending_and_receiving_at_once_loses_nothing_that_is_asked_for_aga
     incoming = asyncio.create_task(whatsapp.say_many(VERA, AYU, "in {n}", count=50))
     sent = [await clients.do(ayu, "send_text", to=VERA, text=f"out {number}") for number in range(20)]
     await incoming
-    read = await whatsapp.journal("message.read", "message.unreadable")
-    seen = {entry["id"] for entry in read if entry["phone"] == VERA}
-    assert {message["id"] for message in sent} <= seen
+
+    async def all_have_come() -> bool:
+        read = await whatsapp.journal("message.read", "message.unreadable")
+        return {message["id"] for message in sent} <= {entry["id"] for entry in read if entry["phone"] == VERA}
+
+    await until("every message reached the phone", all_have_come)
 
 
 async def test_availability_typing_calls_and_profiles_are_played(
