@@ -56,6 +56,14 @@ def test_sending_is_documented_with_its_body_its_headers_and_its_errors() -> Non
     assert "Retry-After" in operation["responses"]["429"]["headers"]
 
 
+def test_what_is_asked_of_a_device_tells_what_may_keep_it_from_answering() -> None:
+    of_devices = {"Groups", "Contacts", "Profile", "Chats"}
+    for path, item in openapi.document()["paths"].items():
+        for operation in item.values():
+            if of_devices.intersection(operation["tags"]):
+                assert {"409", "422", "429", "501", "503", "504"} <= set(operation["responses"]), path
+
+
 def test_texts_for_language_models_name_every_path_and_every_error() -> None:
     for path, item in openapi.document()["paths"].items():
         for method in item:
