@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from kurir.api.messages.requests import SendReaction, SendText, content_of, quote_of
+from kurir.api.messages.contents import content_of, quote_of
+from kurir.api.messages.requests import SendReaction, SendText
 from kurir.api.problems import Problem
 from kurir.contracts.content import MessageKey, Quote, Reaction
 

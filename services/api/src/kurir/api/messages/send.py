@@ -16,10 +16,9 @@ from msgspec import Struct
 
 from kurir.api.auth import Authenticator, Caller
 from kurir.api.media.form import Form, body_chunks, forgotten_on_failure, header_of, read_form
-from kurir.api.media.kinds import MAX_BYTES
+from kurir.api.media.kinds import MAX_BYTES, MediaKind
 from kurir.api.media.service import MediaStore, StoredFile
 from kurir.api.messages.requests import (
-    MediaKind,
     SendContact,
     SendList,
     SendLocation,

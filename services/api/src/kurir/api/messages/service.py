@@ -15,6 +15,7 @@ from kurir.api.devices.service import Devices
 from kurir.api.dispatch import Dispatch
 from kurir.api.idempotency import IdempotencyKeys
 from kurir.api.messages.changeable import EDIT_WINDOW, is_settled, to_edit, to_revoke
+from kurir.api.messages.contents import content_of, media_content, quote_of, require_fitting
 from kurir.api.messages.known import KnownMessages, is_visible
 from kurir.api.messages.requests import (
     SendEdit,
@@ -22,10 +23,6 @@ from kurir.api.messages.requests import (
     SendRequest,
     SendRevoke,
     SendText,
-    content_of,
-    media_content,
-    quote_of,
-    require_fitting,
 )
 from kurir.api.messages.views import STATUS_WORDS
 from kurir.api.people import chat_in, person_in, recipient_in
