@@ -27,9 +27,9 @@ def free_port() -> int:
     """Return a TCP port of the loopback address that nobody listens on, and that nobody is given meanwhile.
 
     The kernel gives ports of its own range to every outgoing connection. A server that is away for a moment, or is yet
-    to be started, would find such a port taken.
+    to be started, would find such a port taken. Raises OSError when none was found.
     """
-    while True:
+    for _ in range(1_000):
         port = random.SystemRandom().choice(_ports_of_nobody())
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
