@@ -14,6 +14,7 @@ from kurir.contracts.errors import ERRORS
 from kurir.dialects.evolution import (
     chat_requests,
     errors,
+    file_requests,
     group_requests,
     instance_requests,
     labels,
@@ -169,7 +170,7 @@ def test_a_delay_is_typed_no_longer_than_whatsapp_shows_it() -> None:
 
 @pytest.mark.parametrize("media", ["QUJD", "data:image/png;base64,QUJD", "QU\nJD"])
 def test_base64_is_taken_bare_or_as_a_data_url(media: str) -> None:
-    file = requests.send_media({"number": "628123456789", "mediatype": "image", "media": media}).order.file
+    file = file_requests.send_media({"number": "628123456789", "mediatype": "image", "media": media}).order.file
     assert file is not None
     assert file.data == b"ABC"
 
@@ -177,7 +178,7 @@ def test_base64_is_taken_bare_or_as_a_data_url(media: str) -> None:
 def test_a_documents_name_comes_from_its_url() -> None:
     url = "https://example.com/a%20b.pdf?x=1"
     body = {"number": "628123456789", "mediaMessage": {"mediatype": "document", "media": url}}
-    file = requests.send_media(body).order.file
+    file = file_requests.send_media(body).order.file
     assert file is not None
     assert (file.url, file.file_name) == (url, "a b.pdf")
 
@@ -185,7 +186,7 @@ def test_a_documents_name_comes_from_its_url() -> None:
 @pytest.mark.parametrize("media", ["", "  ", "%%%", 7, None, "data:image/png;base64,"])
 def test_what_is_neither_url_nor_base64_is_refused(media: object) -> None:
     with pytest.raises((Refused, Invalid)):
-        requests.send_media({"number": "628123456789", "mediatype": "image", "media": media})
+        file_requests.send_media({"number": "628123456789", "mediatype": "image", "media": media})
 
 
 def test_a_proxy_becomes_a_url_whatever_its_password_holds() -> None:
@@ -219,6 +220,6 @@ def test_every_error_has_a_body_with_its_own_status() -> None:
 def test_a_large_file_is_read_from_base64() -> None:
     data = bytes(3_000_000)
     media = base64.b64encode(data).decode()
-    file = requests.send_media({"number": "628123456789", "mediatype": "video", "media": media}).order.file
+    file = file_requests.send_media({"number": "628123456789", "mediatype": "video", "media": media}).order.file
     assert file is not None
     assert file.data == data

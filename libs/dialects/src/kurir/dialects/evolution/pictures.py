@@ -7,9 +7,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from kurir.dialects.evolution.fields import Fields
+from kurir.dialects.evolution.file_requests import base64_in, is_url
 
 MAX_BASE64: Final = 32 * 1024 * 1024  # what a picture may have is told by who stores it
-_DATA_URL = re.compile(r"data:[^,]{0,255};base64,")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 
@@ -32,9 +32,9 @@ def picture(values: Mapping[str, Any], name: str) -> Picture:
 def picture_in(fields: Fields, name: str) -> Picture:
     """What is wrong is noted in `fields`."""
     text = fields.text(name, min_length=1, max_length=MAX_BASE64)
-    if text.startswith(("http://", "https://")):
+    if is_url(text):
         return Picture(url=text)
-    data = "".join(_DATA_URL.sub("", text, count=1).split())
+    data = base64_in(text)
     if text and (len(data) % 4 or not _BASE64.fullmatch(data)):
         fields.findings.append(f'"{name}" must be a url or a base64')
     return Picture(data=data)

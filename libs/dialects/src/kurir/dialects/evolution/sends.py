@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from kurir.dialects.evolution import errors, list_requests, requests, status_requests
+from kurir.dialects.evolution import errors, file_requests, list_requests, requests, status_requests
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.requests import Send
 
@@ -18,10 +18,10 @@ SENDS: Final[dict[str, Callable[[Mapping[str, Any]], Send]]] = {
 """Sends without a file."""
 
 FILE_SENDS: Final = {
-    "sendMedia": requests.send_media,
-    "sendWhatsAppAudio": requests.send_audio,
-    "sendPtv": requests.send_video_note,
-    "sendSticker": requests.send_sticker,
+    "sendMedia": file_requests.send_media,
+    "sendWhatsAppAudio": file_requests.send_audio,
+    "sendPtv": file_requests.send_video_note,
+    "sendSticker": file_requests.send_sticker,
     "sendStatus": status_requests.send_status,
 }
 """Sends whose file may come in a form too."""

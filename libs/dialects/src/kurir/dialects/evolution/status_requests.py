@@ -10,8 +10,9 @@ from typing import Any, Final, cast
 from kurir.contracts.content import STATUS, Style, Text
 from kurir.dialects.evolution.errors import Refused
 from kurir.dialects.evolution.fields import Fields
+from kurir.dialects.evolution.file_requests import named_file
 from kurir.dialects.evolution.numbers import recipient
-from kurir.dialects.evolution.requests import MAX_CAPTION, MAX_TEXT, Send, inner, named_file
+from kurir.dialects.evolution.requests import MAX_CAPTION, MAX_TEXT, Send, inner
 from kurir.dialects.orders import FileKind, Order
 
 _FILES: Final = ("image", "video", "audio")
