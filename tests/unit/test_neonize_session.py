@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial as bound
@@ -21,7 +22,7 @@ from kurir.session_node.engines.engine import (
     SessionSpec,
     StateChanged,
 )
-from kurir.session_node.engines.neonize import connection, former_links, library, sending
+from kurir.session_node.engines.neonize import connection, former_links, library, pairing, sending
 from kurir.session_node.engines.neonize import session as sessions
 from kurir.session_node.engines.neonize.engine import NeonizeEngine
 from kurir.session_node.engines.neonize.library import Listener, Opening
@@ -236,11 +237,24 @@ async def test_a_server_that_answers_no_keepalives_counts_as_lost(
     await watched.until_state("connected", times=2)
 
 
-async def test_a_client_that_does_not_come_back_is_replaced(
-    session: NeonizeSession, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.01)
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that drops is not waited for; one that is being made is, or the new client has none either."""
+    drop = connection.Connection.drop
+
+    def drop_for_good(self: connection.Connection, *, is_silent: bool = False) -> bool:
+        with monkeypatch.context() as impatient:
+            impatient.setattr(connection, "PATIENCE_S", 0.01)
+            return drop(self, is_silent=is_silent)
+
+    monkeypatch.setattr(connection.Connection, "drop", drop_for_good)
     monkeypatch.setattr(sessions, "FIRST_RETRY_S", 0.01)
+
+
+@pytest.mark.usefixtures("no_patience")
+async def test_a_client_that_does_not_come_back_is_replaced(
+    session: NeonizeSession, watched: Watched, scripted: Scripted
+) -> None:
     scripted.say(library.DISCONNECTED)
     await watched.until_state("connected", times=2)
     assert len(scripted.clients) == 2
@@ -270,7 +284,7 @@ async def test_what_ends_the_account_ends_the_session(
 async def test_no_answer_leaves_the_outcome_unknown_and_a_new_client_goes_on(
     tmp_path: Path, watched: Watched, scripted: Scripted
 ) -> None:
-    async with running(tmp_path, scripted, ack_timeout_s=0.02) as engine:
+    async with running(tmp_path, scripted, ack_timeout_s=1.0) as engine:  # the new client's too
         session = await engine.open(SPEC, watched)
         await watched.until_state("connected")
         release = threading.Event()
@@ -354,12 +368,11 @@ async def test_a_message_that_the_library_has_forgotten_is_called_unreadable_whe
     assert watched.receipts("3EB01") == []
 
 
+@pytest.mark.usefixtures("no_patience")
 async def test_a_new_client_remembers_nothing_that_a_former_one_sent(
-    session: NeonizeSession, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+    session: NeonizeSession, watched: Watched, scripted: Scripted
 ) -> None:
     await session.send(an_order())
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.01)
-    monkeypatch.setattr(sessions, "FIRST_RETRY_S", 0.01)
     scripted.say(library.DISCONNECTED)
     await watched.until_state("connected", times=2)
     scripted.say(library.RECEIPT, seen_by_friend("3EB0", "RETRY"))
@@ -440,6 +453,34 @@ async def test_a_session_is_closed_when_its_connection_is_and_no_earlier_for_who
     assert not closed
     scripted.may_leave.set()
     await asyncio.wait_for(asyncio.gather(*closing), 5)
+
+
+async def test_a_session_that_is_closed_when_its_device_has_just_been_paired_opens_no_connection(
+    engine: NeonizeEngine, watched: Watched, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_pairing = asyncio.Event()
+
+    async def paired_in_the_last_moment(*_: object) -> str:
+        is_pairing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return JID
+
+    monkeypatch.setattr(sessions, "pair", paired_in_the_last_moment)
+    session = await engine.open(a_spec(), watched)
+    await is_pairing.wait()
+    await asyncio.wait_for(session.close(), 5)
+    assert scripted.clients == []
+
+
+async def test_a_pairing_that_is_cancelled_while_its_process_ends_is_cancelled() -> None:
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+    ending = asyncio.create_task(pairing._end(child))
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert child.returncode is not None
 
 
 async def test_an_event_that_nobody_understands_is_passed_over(

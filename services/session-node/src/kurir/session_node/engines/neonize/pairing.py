@@ -114,7 +114,14 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         child.stdin.close()
     try:
         await asyncio.wait_for(asyncio.shield(child.wait()), END_S)
-    except (TimeoutError, asyncio.CancelledError):
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
+    except TimeoutError:
+        await _kill(child)
+    except asyncio.CancelledError:
+        await _kill(child)
+        raise
+
+
+async def _kill(child: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.kill()
+    await child.wait()

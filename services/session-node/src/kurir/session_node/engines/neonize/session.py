@@ -227,7 +227,8 @@ class NeonizeSession:
     async def _stay_connected(self, jid: str) -> None:
         """Open one link after the other until the session is over."""
         retry_s = FIRST_RETRY_S
-        while not self._over:
+        # Not every library lets a cancellation through that comes together with what it waits for.
+        while not self._over and not self._is_closing:
             await self._shared.former_links.gone(self.key)
             self._connection = Connection(self._spec.proxy)
             lost = await self._hold_link(jid)
