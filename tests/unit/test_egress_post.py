@@ -128,14 +128,14 @@ async def test_an_answer_with_huge_headers_is_refused() -> None:
     [
         Reply(hang=True),
         Reply(200, b"z" * 10_000, drip_every_s=0.02),
-        Reply(200, b"z" * 10_000, drip_headers_every_s=0.02),
+        Reply(200, b"z" * 10_000, drip_headers_every_s=0.1),
     ],
     ids=["hangs", "drips its body", "drips its headers"],
 )
 async def test_the_deadline_ends_what_a_receiver_draws_out(reply: Reply) -> None:
     async with WebhookReceiver() as receiver, an_egress() as egress:
         receiver.on("/", reply)
-        failure = await failure_of(egress, receiver.url(), deadline_s=0.3)
+        failure = await failure_of(egress, receiver.url(), deadline_s=1.0)  # the headers are sooner there
         await until("the receiver sees its connection closed", lambda: receiver.cut_short == 1)
     assert (failure.kind, failure.address) == ("timeout", "127.0.0.1")
     assert failure.status == (200 if reply.drip_every_s else None)
@@ -288,7 +288,7 @@ async def test_a_dead_name_server_costs_one_thread_and_holds_up_nobody(monkeypat
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    async with WebhookReceiver() as receiver, an_egress(connect_timeout_s=0.5) as egress:
+    async with WebhookReceiver() as receiver, an_egress(connect_timeout_s=2.0) as egress:
         tasks = [asyncio.create_task(failure_of(egress, "https://dead.example/")) for _ in range(50)]
         await until("the lookup has begun", lambda: len(lookups) == 1)
         assert (await post(egress, receiver.url(host="localhost"))).status == 204

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kurir.contracts.content import STATUS, Document, List, ListReply, ListRow, ListSection, Poll, PollVote, Text
@@ -119,7 +120,9 @@ async def test_a_connection_lost_while_sending_leaves_the_outcome_unknown(
     await watched.until_state("connected", times=2)
 
 
-async def test_receipts_wait_for_a_connection_that_is_lost(engine: SandboxEngine, watched: Watched) -> None:
+async def test_receipts_wait_for_a_connection_that_is_lost(tmp_path: Path, watched: Watched) -> None:
+    engine = SandboxEngine(tmp_path, pace=msgspec.structs.replace(FAST, reconnect_s=1.0))  # time to look meanwhile
+    await engine.start()
     session = await connected(engine, watched)
     sent = await session.send(text("5550108"))
     await watched.until_state("disconnected")
@@ -128,6 +131,7 @@ async def test_receipts_wait_for_a_connection_that_is_lost(engine: SandboxEngine
     assert watched.receipts(sent.whatsapp_id) == []
     await watched.until_state("connected", times=2)
     await watched.until_receipts(sent.whatsapp_id, "delivered", "read")
+    await engine.stop()
 
 
 async def test_a_session_that_is_closed_while_sending_leaves_the_outcome_unknown(
@@ -239,7 +243,7 @@ async def test_media_of_another_size_than_said_is_refused(engine: SandboxEngine,
 
 
 async def test_receipts_and_replies_outlive_the_process_that_sent(tmp_path: Path) -> None:
-    slow = Pace(login_s=0.001, ack_s=SOON, delivered_s=(0.2, 0.2), read_s=SOON, reply_s=SOON, tick_s=0.001)
+    slow = Pace(login_s=0.001, ack_s=SOON, delivered_s=(2.0, 2.0), read_s=SOON, reply_s=SOON, tick_s=0.001)
     first = SandboxEngine(tmp_path, pace=slow)
     await first.start()
     sent = await (await connected(first, Watched())).send(text(words="echo still there?"))
