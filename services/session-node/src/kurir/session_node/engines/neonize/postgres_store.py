@@ -165,7 +165,8 @@ class PostgresStore:
         connection.add_termination_listener(lambda _: ended.set())
         while not connection.is_closed():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await ended.wait()
                 return False
             try:
                 async with self._turn:

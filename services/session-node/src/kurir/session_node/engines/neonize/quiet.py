@@ -48,7 +48,8 @@ class Quiet:
         """Return in a moment in which nothing arrives from this chat, or after a while."""
         if not self._caught_up.is_set():
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._caught_up.wait(), LONGEST_CATCH_UP_S)
+                async with asyncio.timeout(LONGEST_CATCH_UP_S):
+                    await self._caught_up.wait()
             self._caught_up.set()
         chat = tuple(filter(None, jids))
         deadline = self._clock() + LONGEST_WAIT_S
