@@ -95,14 +95,13 @@ async def test_a_young_message_that_is_not_written_yet_is_waited_for(
 
 
 async def test_an_unknown_message_is_404_at_once_unless_it_is_young(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known, "AWAIT_YOUNG_S", 3.0)
+    monkeypatch.setattr(known, "AWAIT_YOUNG_S", 60.0)
     tenant = await api.tenant()
-    loop = asyncio.get_running_loop()
     for unknown in ("0192f3c1-7d6e-7abc-8def-0123456789ab", ids.inbound_message_id("d", TO, TO, "3EB0"), "nothing"):
-        began = loop.time()
-        answer = await tenant.get(f"/messages/{unknown}")
+        async with asyncio.timeout(30):
+            answer = await tenant.get(f"/messages/{unknown}")
         assert (answer.status_code, answer.json()["code"]) == (404, "MESSAGE_NOT_FOUND")
-        assert loop.time() - began < known.AWAIT_YOUNG_S
+    monkeypatch.setattr(known, "AWAIT_YOUNG_S", 1.0)
     young = await tenant.get(f"/messages/{ids.uuid7()}")
     assert young.status_code == 404
 

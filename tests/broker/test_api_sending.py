@@ -240,7 +240,7 @@ async def test_a_message_for_later_waits_on_the_bus_and_can_be_taken_back(api: A
 
 async def test_the_server_fires_a_message_when_its_time_has_come(api: Api, tenant: Client) -> None:
     device = await tenant.device()
-    answer = await tenant.send(device, sendAt=(datetime.now(UTC) + timedelta(seconds=1)).isoformat())
+    answer = await tenant.send(device, sendAt=(datetime.now(UTC) + timedelta(seconds=3)).isoformat())
     (fired,) = await api.bus.pull("LATER", streams.DUE_CONSUMER, batch=1, expires_s=10)
     command = commands.decode(fired.data)
     assert command.id == answer.json()["id"]

@@ -176,6 +176,12 @@ async def test_a_page_that_hangs_holds_up_no_other_device_and_its_own_only_once(
     others = [a_message("other", text=f"{n}") for n in range(5)]
     engine = NotingEngine()
     async with shard(gateway, engine, egress_allow=INSIDE):
+        for device in ("slow", "other"):  # connecting would take of the page's five seconds
+
+            async def is_connected(device: str = device) -> bool:
+                return await gateway.state(device) == "connected"
+
+            await until(f"{device} is connected", is_connected)
         await gateway.order(*held)
         await until("the page is asked for", lambda: len(site.asked) == 1)
         await gateway.order(*others)

@@ -1,6 +1,7 @@
 """What may be sent, what is refused and how, and what a repeat is."""
 
 import asyncio
+import time
 import io
 import json
 import zipfile
@@ -206,11 +207,11 @@ async def test_a_message_for_a_device_that_is_offline_waits_unless_the_key_says_
 async def test_a_project_sends_sixty_messages_a_minute_over_all_its_devices(project: Project) -> None:
     second = await project_of(project.api, project.tenant, "RK-SECOND")
     codes = [CODE if number % 2 else "RK-SECOND" for number in range(64)]
+    began = time.time() // 60
     answers = await asyncio.gather(*(second.send(headers={"X-DEVICE-CODE": code}) for code in codes))
     accepted = [answer for answer in answers if answer.status_code == 200]
     refused = [answer for answer in answers if answer.status_code != 200]
-    resets = {answer.headers["X-RateLimit-Reset"] for answer in refused}
-    assert len(accepted) == 60 or len(resets) != 1, "the minute may end while the test runs"
+    assert len(accepted) == 60 or time.time() // 60 > began, "the minute may end while the test runs"
     for answer in refused:
         assert failure(answer) == (429, "RATE_LIMIT_EXCEEDED")
         assert 1 <= answer.json()["retry_after"] == int(answer.headers["Retry-After"]) <= 60
