@@ -50,12 +50,12 @@ async def linked(clients: NeonizeClients) -> None:
 @pytest_asyncio.fixture(loop_scope="session")
 async def ayu(linked: None, whatsapp: EmulatorClient) -> str:
     """Name of the client that speaks for Ayu; it is connected."""
-    await whatsapp.until_online(AYU, within_s=20)
+    await whatsapp.until_online(AYU)
     return "ayu"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def budi(linked: None, whatsapp: EmulatorClient) -> str:
     """Name of the client that speaks for Budi; it is connected."""
-    await whatsapp.until_online(BUDI, within_s=20)
+    await whatsapp.until_online(BUDI)
     return "budi"

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from tests.support.conditions import until
+from tests.support.conditions import WITHIN_S, until
 from tests.support.whatsapp_emulator.address import EmulatorAddress
 from tests.support.whatsapp_emulator.journal import Entry
 from tests.support.whatsapp_emulator.provision import DeviceKeys, Provided
@@ -168,7 +168,7 @@ class EmulatorClient:
         return int((await self._call("GET", f"/journal?after={1 << 60}"))["last"])
 
     async def until_journal(
-        self, kind: str, *, after: int = 0, count: int = 1, within_s: float = 10.0, **facts: Any
+        self, kind: str, *, after: int = 0, count: int = 1, within_s: float = WITHIN_S, **facts: Any
     ) -> list[Entry]:
         """Wait for `count` entries of a kind whose facts are these; they are returned."""
         found: list[Entry] = []
@@ -181,15 +181,15 @@ class EmulatorClient:
         await until(f"{count} × {kind} with {facts}", are_there, within_s=within_s, seen=lambda: found[-5:])
         return found
 
-    async def until_read(self, phone: str, message_id: str, *, within_s: float = 10.0) -> dict[str, Any]:
+    async def until_read(self, phone: str, message_id: str, *, within_s: float = WITHIN_S) -> dict[str, Any]:
         """Wait until a phone has read a message; its content as protobuf's JSON."""
         entries = await self.until_journal("message.read", phone=phone, id=message_id, within_s=within_s)
         return dict(entries[0]["content"])
 
-    async def until_online(self, device: str, *, within_s: float = 10.0) -> None:
+    async def until_online(self, device: str, *, within_s: float = WITHIN_S) -> None:
         await until(f"{device} is online", lambda: self._is_online(device), within_s=within_s)
 
-    async def until_offline(self, device: str, *, within_s: float = 10.0) -> None:
+    async def until_offline(self, device: str, *, within_s: float = WITHIN_S) -> None:
         async def is_offline() -> bool:
             return not await self._is_online(device)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.conditions import until
+from tests.support.conditions import WITHIN_S, until
 from tests.support.whatsapp_emulator.process import EmulatorProcess
 
 CALL_TIMEOUT_S = 30.0
@@ -123,7 +123,7 @@ class NeonizeClients:
         where: Callable[[Any], bool] = lambda data: True,
         *,
         after: int = 0,
-        within_s: float = 15.0,
+        within_s: float = WITHIN_S,
     ) -> dict[str, Any]:
         """Wait for an event whose data is as wanted; the event."""
         found: list[dict[str, Any]] = []
@@ -142,7 +142,7 @@ class NeonizeClients:
         )
         return found[0]
 
-    async def until_text(self, client: str, text: str, *, after: int = 0, within_s: float = 15.0) -> dict[str, Any]:
+    async def until_text(self, client: str, text: str, *, after: int = 0, within_s: float = WITHIN_S) -> dict[str, Any]:
         """Wait for a message with this text; its data."""
         event = await self.until(
             client, "MessageEv", lambda data: text_of(data) == text, after=after, within_s=within_s

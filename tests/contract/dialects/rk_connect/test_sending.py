@@ -1,9 +1,9 @@
 """What may be sent, what is refused and how, and what a repeat is."""
 
 import asyncio
-import time
 import io
 import json
+import time
 import zipfile
 from typing import Any
 
