@@ -5,6 +5,7 @@ Where Docker answers, every such test runs a second time on the server image of 
 
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 from kurir.runtime.broker import Bus
@@ -13,6 +14,13 @@ from tests.support.nats_container import NatsContainer, docker_answers
 from tests.support.nats_server import NatsServer
 
 __all__ = ["pytest_addoption", "pytest_configure"]  # pytest finds them here
+
+# The examples are the same in every run, and no measure of speed: who looks for more asks for
+# --hypothesis-profile=default.
+hypothesis.settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
