@@ -12,6 +12,7 @@ from kurir.contracts import commands, events, headers, ids, subjects
 from kurir.contracts.commands import SendMessage
 from kurir.runtime.broker import Bus, PublishError
 from kurir.runtime.partitions import partition_of
+from kurir.session_node.event_log import SOURCE
 
 log = structlog.get_logger(__name__)
 
@@ -38,7 +39,7 @@ async def order(bus: Bus, message: SendMessage) -> None:
     said: dict[str, Any] = headers.cloudevent(
         id_=event.id,
         type_=type_,
-        source="session-node",
+        source=SOURCE,
         time=event.at.isoformat(),
         subject=event.device,
         traceparent=None,
