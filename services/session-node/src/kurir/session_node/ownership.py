@@ -266,8 +266,9 @@ class Ownership:
         stopping = asyncio.create_task(owned.stop(is_lost=False))
         try:
             await asyncio.wait({stopping, lost}, timeout=STOP_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
-            if not stopping.done() or stopping.exception() is not None:
-                log.error("ownership.not_given_away_in_order", partition=partition, stopping=repr(stopping))
+            error = stopping.exception() if stopping.done() else TimeoutError("it takes too long, or the lease is lost")
+            if error is not None:
+                log.error("ownership.not_given_away_in_order", partition=partition, error=repr(error))
                 # Whatever holds it up, its sessions must not outlive the lease.
                 await self._cut(partition, owned)
         finally:
