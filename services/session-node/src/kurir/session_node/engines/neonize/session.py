@@ -56,7 +56,7 @@ class NeonizeSession:
     """A task keeps a link open until the session ends or is closed; then `on_closed` is called. `former` is a session
     of the same device, which ends first.
 
-    What it can be asked besides sending (engines/requests.py) is done by Requests.
+    What it can be asked besides sending (engines/requests.py) is done by Requests and Account.
     """
 
     def __init__(

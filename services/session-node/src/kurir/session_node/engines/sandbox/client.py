@@ -123,7 +123,7 @@ Phase = Literal["starting", "pairing", "connected", "lost", "ended"]
 
 
 class SandboxSession:
-    """One device's connection to the sandbox. What it can be asked besides sending is done by Requests."""
+    """One device's connection to the sandbox. What it can be asked besides sending is done by Requests and Account."""
 
     def __init__(self, engine: SandboxEngine, spec: SessionSpec, report: Report) -> None:
         self.key = (spec.tenant, spec.device)
