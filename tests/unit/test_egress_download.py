@@ -116,20 +116,20 @@ async def test_any_status_is_for_the_caller_to_judge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("reply", "deadline_s", "kind"),
     [
-        (Reply(hang=True), "timeout"),
-        (Reply(200, b"z" * 1000, drip_every_s=0.02), "timeout"),
-        (Reply(200, b"z" * 1000, cut_body_at=500), "reset"),
-        (Reply(reset=True), "reset"),
+        (Reply(hang=True), 0.3, "timeout"),
+        (Reply(200, b"z" * 1000, drip_every_s=0.02), 0.3, "timeout"),
+        (Reply(200, b"z" * 1000, cut_body_at=500), 30.0, "reset"),
+        (Reply(reset=True), 30.0, "reset"),
     ],
     ids=["hangs", "drips", "stops in the body", "resets"],
 )
-async def test_a_download_that_breaks_off_says_why(reply: Reply, kind: str) -> None:
+async def test_a_download_that_breaks_off_says_why(reply: Reply, deadline_s: float, kind: str) -> None:
     async with WebhookReceiver() as receiver, an_egress() as egress:
         receiver.on("/", reply)
         with pytest.raises(TransportFailure) as raised:
-            await read_whole(egress, receiver.url(), deadline_s=0.3)
+            await read_whole(egress, receiver.url(), deadline_s=deadline_s)
     assert raised.value.kind == kind
     assert egress.in_flight == 0
 
@@ -137,7 +137,7 @@ async def test_a_download_that_breaks_off_says_why(reply: Reply, kind: str) -> N
 async def test_the_deadline_covers_a_reader_that_takes_too_long() -> None:
     async with WebhookReceiver() as receiver, an_egress() as egress:
         receiver.on("/", Reply(200, b"m" * (20 * MEGABYTE)))
-        async with egress.download(receiver.url(), deadline_s=0.3, max_bytes=10**9) as download:
+        async with egress.download(receiver.url(), deadline_s=1.0, max_bytes=10**9) as download:  # it begins sooner
             await until("the transfer has ended", lambda: download.has_ended)
             with pytest.raises(TransportFailure) as raised:
                 async for _ in download:
