@@ -71,7 +71,7 @@ def web() -> FakeWeb:
 
 @pytest.fixture
 def previews(web: FakeWeb) -> LinkPreviews:
-    return LinkPreviews(lambda: web, deadline_s=0.05, now=lambda: web.now)
+    return LinkPreviews(lambda: web, deadline_s=0.5, now=lambda: web.now)
 
 
 def asking(link: str = LINK) -> Text:
