@@ -31,7 +31,7 @@ async def say(api: Api, tenant: str, device: str = "d1", text: str = "Halo!", **
     """Publish a received text, as the device's owner would."""
     event = a_message(tenant, device, text, **fields)
     subject = subjects.event(tenant, device, events.type_of(event))
-    while True:  # as an owner does; by its id it is stored once, and what goes on for too long, the test's own limit ends
+    while True:  # as an owner does; by its id it is stored once
         with contextlib.suppress(BrokerUnavailable):
             await api.bus.publish(subject, events.encode(event), msg_id=event.id)
             return event
