@@ -236,7 +236,7 @@ class Ownership:
         async with self._claims:
             owned = await self._claimed(partition)
         if owned is None:
-            await asyncio.sleep(LOOK_S)  # somebody was faster, or it is about to expire
+            await asyncio.sleep(LOOK_S)  # somebody was faster, it is about to expire, or it could not be opened
         elif lease_key(partition) in self._keeper.held:
             self._owned[partition] = owned
             self._meters.partitions.set(len(self._owned))
@@ -253,6 +253,10 @@ class Ownership:
             return None
         try:
             return await self._open_partition(partition, lease)
+        except Exception:
+            log.exception("ownership.not_opened", partition=partition)
+            await self._keeper.release(lease.key)
+            return None
         except BaseException:
             await self._keeper.release(lease.key)
             raise
