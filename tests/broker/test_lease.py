@@ -17,6 +17,7 @@ from kurir.runtime.kill_timer import KillTimer
 from kurir.runtime.lease import Leadership, Lease, LeaseKeeper, LeaseLost
 from tests.support.conditions import until
 from tests.support.nats_server import NatsServer
+from tests.support.session_nodes import is_alive
 
 BUCKET = "leases"
 HOLDER_PROGRAM = Path(__file__).parent.parent / "support" / "lease_holder.py"
@@ -181,8 +182,8 @@ async def test_a_process_that_stands_still_is_ended_before_another_can_claim_its
             successor = lease_of("parent", ttl_s=30)
             while not await successor.claim():
                 await asyncio.sleep(0.005)
-            assert ended.done()
-            assert ended.result() == -signal.SIGKILL
+            assert not is_alive(holder.pid)
+            assert await ended == -signal.SIGKILL
     finally:
         if holder.returncode is None:
             holder.kill()
