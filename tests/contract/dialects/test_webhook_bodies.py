@@ -160,7 +160,7 @@ def test_a_word_of_another_dialect_is_no_event() -> None:
 # --- whatever happens
 
 SHORT = st.text(min_size=1, max_size=40)
-TEXTS = SHORT | st.characters().map(lambda character: character * 65_000)
+TEXTS = SHORT | st.characters(codec="utf-8").map(lambda character: character * 65_000)
 JIDS = st.from_regex(r"[0-9]{8,15}(:[0-9])?@(s\.whatsapp\.net|lid|g\.us)", fullmatch=True)
 ADDRESSES = st.builds(Address, jid=JIDS, pn=st.none() | JIDS, lid=st.none() | JIDS)
 KEYS = st.builds(MessageKey, chat=JIDS, whatsapp_id=st.text(max_size=20), participant=st.none() | JIDS)
