@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -24,17 +25,36 @@ LOOK_AGAIN_S = 0.01
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody listens on, and that nobody is given meanwhile.
+    """As `free_ports`, a single one."""
+    return free_ports(1)
+
+
+def free_ports(count: int) -> int:
+    """Return the first of so many neighbouring TCP ports of the loopback address that nobody listens on, and that
+    nobody is given meanwhile.
 
     The kernel gives ports of its own range to every outgoing connection. A server that is away for a moment, or is yet
-    to be started, would find such a port taken. Raises OSError when none was found.
+    to be started, would find such a port taken; or one that another server was given here and does not listen on yet.
+    Raises OSError when none was found.
     """
+    ports = _ports_of_nobody()
     for _ in range(1_000):
-        port = random.SystemRandom().choice(_ports_of_nobody())
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            return port
+        first = random.SystemRandom().choice(ports)
+        chosen = range(first, first + count)
+        if all(port in ports and port not in _given_lately and _is_free(port) for port in chosen):
+            _given_lately.extend(chosen)
+            return first
     raise OSError("no port is free")
+
+
+_given_lately: deque[int] = deque(maxlen=1_000)
+
+
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 @cache

@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.conditions import until
-from tests.support.server_process import free_port
-from tests.system.live_system import four_free_ports
+from tests.support.server_process import free_port, free_ports
 
 UP_WITHIN_S = 120.0
 ENDS_WITHIN_S = 60.0
@@ -23,7 +22,7 @@ class DemoProcess:
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
         names = ("KURIR_API_PORT", "KURIR_NATS_PORT", "KURIR_MONGO_PORT", "KURIR_RECEIVER_PORT")
-        self.ports = {name: str(free_port()) for name in names} | {"KURIR_HEALTH_PORTS": str(four_free_ports())}
+        self.ports = {name: str(free_port()) for name in names} | {"KURIR_HEALTH_PORTS": str(free_ports(4))}
         self._folder = folder
         self._arguments = arguments
         self._environment = environment

@@ -20,7 +20,7 @@ from kurir.cli.embedded import servers, service_environment, services
 from kurir.cli.processes import ManagedProcess
 from kurir.cli.settings import UpSettings
 from kurir.runtime.settings import load
-from tests.support.server_process import free_port
+from tests.support.server_process import free_port, free_ports
 from tests.support.whatsapp_emulator.process import EmulatorProcess
 
 
@@ -28,7 +28,7 @@ class LiveSystem:
     """Start with `start`, end with `stop`; `process(name)` finds one to kill. With `whatsapp` it has that one alone."""
 
     def __init__(self, state: Path, *, whatsapp: EmulatorProcess | None = None, **environment: str) -> None:
-        first, nats_port = four_free_ports(), free_port()
+        first, nats_port = free_ports(4), free_port()
         trusting = whatsapp.trusting(doors=[nats_port], windows=[first + 1]) if whatsapp is not None else []
         self.settings = load(
             UpSettings,
@@ -168,24 +168,3 @@ async def eventually(condition: Callable[[], bool], what: str, within_s: float =
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def four_free_ports() -> int:
-    """The first of four neighbouring ports that are free."""
-    while True:
-        first = free_port()
-        if first > 64_000:
-            continue
-        try:
-            for port in range(first, first + 4):
-                _bindable(port)
-        except OSError:
-            continue
-        return first
-
-
-def _bindable(port: int) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", port))
