@@ -1,5 +1,11 @@
 """Events that the dashboard shows as they happen."""
 
+import asyncio
+from typing import Any
+
+import pytest
+
+from kurir.api.messages.store import MessageHistory
 from tests.broker.dashboard.conftest import Scene
 from tests.support.dispatcher import a_message
 
@@ -20,6 +26,24 @@ async def test_events_are_followed_live_and_wrong_names_are_told(scene: Scene) -
     await page.fill("Events", "no.such.event")
     await page.press("Follow")
     await page.sees("There is no event 'no.such.event'.", "Not following")
+
+
+async def test_what_the_history_has_a_moment_after_its_event_is_shown_all_the_same(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await scene.api.tenant()
+    device = await tenant.device()
+    page = await scene.page(tenant, "messages")
+    await page.sees("No message here.")
+    whole, now = MessageHistory.page, asyncio.get_running_loop().time
+    behind_until = now() + 1.0
+
+    async def behind(*asked: Any, **how: Any) -> Any:
+        return await whole(*asked, **how) if now() > behind_until else ([], None)
+
+    monkeypatch.setattr(MessageHistory, "page", behind)
+    await scene.stage.say(a_message(tenant.id, device, "a moment late"))
+    await page.sees("a moment late")
 
 
 async def test_an_open_page_goes_on_where_it_was_when_its_connection_is_cut(scene: Scene) -> None:

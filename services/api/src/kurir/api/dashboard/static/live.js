@@ -4,6 +4,7 @@ import { get, post, request, url } from "./api.js";
 import { failed } from "./dom.js";
 
 const SILENCE_MS = 45_000;
+const LOOKS = 3; // the history is behind by moments: what an event tells of may not be there at the first look
 const PAUSES_MS = [500, 1000, 2000, 5000, 10_000, 15_000];
 
 // Calls `heard(event)` for each event until `signal`, without a gap over lost connections; `connection(isUp)` tells of
@@ -139,17 +140,17 @@ export async function reloadEvery(everyMs, signal, reload) {
   })();
 }
 
-// Calls `reload` now, and again after each event: once in `everyMs` at most, never twice at once. Resolves after the
-// first time; throws what that one throws.
+// Calls `reload` now, and again after each event, LOOKS times: once in `everyMs` at most, never twice at once. Resolves
+// after the first time; throws what that one throws.
 export async function reloadOn({ events, deviceId, signal, everyMs = 400, reload, connection }) {
-  let isAsked = false;
+  let looks = 0;
   let isRunning = false;
   const again = async () => {
-    isAsked = true;
+    looks = LOOKS;
     if (isRunning) return;
     isRunning = true;
-    while (isAsked && !signal.aborted) {
-      isAsked = false;
+    while (looks > 0 && !signal.aborted) {
+      looks -= 1;
       await reload().catch(() => {}); // the next event asks again; what is shown stays
       await sleep(everyMs, signal);
     }
