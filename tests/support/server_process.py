@@ -63,7 +63,7 @@ def _ports_of_nobody() -> Sequence[int]:
     lowest, highest = 32_768, 60_999  # Linux's own choice
     with contextlib.suppress(OSError):
         lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    ports = range(10_000, 65_536)
+    ports = range(10_000, 65_000)  # health ports may not be above
     return [port for port in ports if not lowest <= port <= highest] or ports
 
 
