@@ -103,3 +103,16 @@ async def test_what_became_of_a_webhook_is_listed_also_what_happened_before_the_
     await page.sees("Healthy", "/other")
     assert "What became of it" not in await page.text()
     assert page.complaints == []
+
+
+async def test_what_becomes_of_a_webhook_while_nothing_can_be_followed_is_listed_all_the_same(scene: Scene) -> None:
+    tenant = await scene.api.tenant()
+    device = await tenant.device()
+    scene.receiver.on("/hook", Reply(500))
+    webhook = (await tenant.post("/webhooks", json={"url": scene.receiver.url("/hook")})).json()["id"]
+    page = await scene.page(tenant)
+    await page.evaluate("(window.WebSocket = class { addEventListener() {} close() {} }, true)")
+    await page.open(f"{scene.api.url}/dashboard/#/webhooks/{webhook}")
+    await page.sees("Healthy", "/hook")
+    await scene.stage.say(a_message(tenant.id, device))
+    await page.sees("What became of it", "Exhausted")

@@ -79,10 +79,10 @@ export async function show(page, id) {
       details(webhook, names, dead?.attempts[0]),
     );
     draw(parts.replays, ...replaysOf(replays, path, reload));
+    await retell(); // also what was told while nothing followed
     await attempts.reload();
   };
   const retell = async () => draw(parts.told, ...toldOf(await get(`${path}/events`, {}, page.signal)));
-  await retell();
   tellOfEndpoints(page, () => void retell().catch(() => {})); // what is shown stays
   await reloadEvery(4000, page.signal, reload);
 }
