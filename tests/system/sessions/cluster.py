@@ -72,6 +72,11 @@ class Node:
         except OSError:
             return []
 
+    async def pid_of_shard(self, index: int) -> int:
+        """Of the process that was started last as this shard. Waits for the first: the node may have just begun."""
+        await until(f"{self.name} has started shard {index}", lambda: index in self.running.pids_of_shards())
+        return self.running.pids_of_shards()[index]
+
     def signal_all(self, number: signal.Signals) -> None:
         """To the supervisor and all its shards, as to a whole machine."""
         for pid in (self.running.process.pid, *self.shard_pids):
@@ -199,7 +204,7 @@ class Cluster:
 
     async def kill_shard(self, node: Node, index: int) -> None:
         """SIGKILL; its supervisor starts it again."""
-        pid = node.running.pids_of_shards()[index]
+        pid = await node.pid_of_shard(index)
         it = await self.begin("kill a shard", node, f"{node.name}-{index}")
         signal_to(pid, signal.SIGKILL)
         it.until = time.time()
@@ -215,7 +220,7 @@ class Cluster:
 
     async def freeze_shard(self, node: Node, index: int) -> None:
         """SIGSTOP; SIGCONT after others, or its successor, have its devices."""
-        pid = node.running.pids_of_shards()[index]
+        pid = await node.pid_of_shard(index)
         it = await self.begin("freeze a shard", node, f"{node.name}-{index}")
         signal_to(pid, signal.SIGSTOP)
         await asyncio.sleep(LEASE_TTL_S)
