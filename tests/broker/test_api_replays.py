@@ -14,12 +14,6 @@ from tests.support.webhook_receiver import WebhookReceiver
 
 
 @pytest.fixture
-async def receiver() -> AsyncIterator[WebhookReceiver]:
-    async with WebhookReceiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 async def stage(nats_server: NatsServer, mongo_server: MongoServer) -> AsyncIterator[Stage]:
     async with Stage(nats_server, mongo_server.url) as stage:
         yield stage

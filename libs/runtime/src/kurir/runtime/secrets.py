@@ -132,8 +132,8 @@ class MasterKey:
             raise SealBroken("The value was sealed in another format or under a master key that is not configured.")
         try:
             raw = base64.urlsafe_b64decode(body)
-            if base64.urlsafe_b64encode(raw).decode() != body:
-                raise ValueError("base64 is read past what does not belong to it")
+            if base64.urlsafe_b64encode(raw).decode() != body:  # decoding leaves out what is not base64
+                raise ValueError("not as it was sealed")
             return cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _bound_to(header, context)).decode()
         except (InvalidTag, ValueError):
             raise SealBroken("The sealed value was altered or belongs to another context.") from None
