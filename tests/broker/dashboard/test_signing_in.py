@@ -17,10 +17,15 @@ async def test_a_wrong_key_is_told_and_a_key_that_ends_signs_its_pages_out(scene
     assert await page.evaluate("document.activeElement.textContent") == "Devices"
     assert await page.evaluate("[localStorage.length, document.cookie.length]") == [0, 0]
     assert not any(tenant.key in url for url in page.requested)
+    await page.press("Compose")  # a page that follows nothing: it learns of it by what is asked next
+    await page.sees("there is none yet")
+    following = await scene.page(tenant)
+    await following.sees("No device yet")
     await tenant.post("/auth/rotate-key")
     await page.press("Webhooks")
-    await page.sees("Your key is no longer known", "API key")
-    assert await page.evaluate("sessionStorage.length") == 0
+    for each in (page, following):
+        await each.sees("Your key is no longer known", "API key", within_s=60)
+        assert await each.evaluate("sessionStorage.length") == 0
 
 
 async def test_signing_out_forgets_the_key_and_what_was_shown(scene: Scene) -> None:
