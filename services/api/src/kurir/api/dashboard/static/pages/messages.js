@@ -41,6 +41,7 @@ export async function show(page) {
     if (isWholePast) return;
     try {
       const first = await get("messages", wanted, page.signal);
+      if (isWholePast) return; // by now
       problem.textContent = "";
       shown = first.messages;
       redraw(first.next);
