@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pytest
 
 from kurir.contracts import deliveries, ids, streams, subjects
 from kurir.contracts.deliveries import ReplayOrder
@@ -12,6 +13,7 @@ from kurir.contracts.records import Endpoint, EventFilter, Replay
 from kurir.runtime import keyvalue
 from kurir.runtime.partitions import partition_of
 from kurir.runtime.progress import taken_seq
+from kurir.webhook_dispatcher import replays
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
 from tests.support.mongo_server import MongoServer
@@ -21,9 +23,8 @@ from tests.support.webhook_receiver import Received, Reply, WebhookReceiver
 
 async def order(stage: Stage, endpoint: Endpoint, **what: Any) -> ReplayOrder:
     """Give the order of a replay, as the api would."""
-    made = ReplayOrder(
-        **{"id": ids.short_id("rp_"), "tenant": "t1", "endpoint": endpoint.id, "made_at": datetime.now(UTC), **what}
-    )
+    named = {"id": ids.short_id("rp_"), "tenant": endpoint.tenant, "endpoint": endpoint.id}
+    made = ReplayOrder(**{**named, "made_at": datetime.now(UTC), **what})
     subject = subjects.replay(made.tenant, made.endpoint, made.id)
     await stage.bus.publish(subject, msgspec.json.encode(made), msg_id=made.id)
     return made
@@ -34,7 +35,7 @@ async def ended(stage: Stage, order: ReplayOrder, within_s: float = 20.0) -> Rep
     found: list[Replay] = []
 
     async def is_over() -> bool:
-        stored = await keyvalue.read(stage.bus, "replays", f"t1.{order.endpoint}.{order.id}")
+        stored = await keyvalue.read(stage.bus, "replays", f"{order.tenant}.{order.endpoint}.{order.id}")
         found[:] = [msgspec.json.decode(stored.data, type=Replay)] if stored is not None else []
         return bool(found) and found[0].state != "running"
 
@@ -252,6 +253,81 @@ async def test_a_replay_goes_on_when_its_dispatcher_was_killed(stage: Stage, rec
     assert replay.state == "done"
     assert {request.header("webhook-id") for request in again} == said
     assert len(again) <= 110, "what was under way when it died comes twice, and nothing else"
+
+
+async def test_a_tenant_that_wants_many_slow_replays_delays_nobody_elses(
+    stage: Stage, receiver: WebhookReceiver
+) -> None:
+    since = datetime.now(UTC)
+    slow, other = await stage.endpoint(receiver.url("/slow")), await stage.endpoint(receiver.url("/other"), tenant="t2")
+    async with stage.dispatcher():
+        for _ in range(60):
+            await stage.say(a_message())
+        said = {(await stage.say(a_message(tenant="t2"))).id for _ in range(5)}
+        await receiver.wait_for(65)
+        await stage.nothing_waits()
+        for _ in range(replays.AT_ONCE + 5):  # each would last a minute
+            await order(stage, slow, since=since, per_second=1)
+        await until("they are under way", lambda: len(replays_in(receiver)) >= 1)
+        replay = await ended(stage, await order(stage, other, since=since))
+        await until("it was delivered", lambda: len(receiver.at("/other")) == 10)
+    assert (replay.state, replay.replayed) == ("done", 5)
+    assert {str(request.header("webhook-id")) for request in replays_in(receiver) if request.path == "/other"} == said
+
+
+async def test_replays_that_take_turns_deliver_everything_once(
+    stage: Stage, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "AT_ONCE", 2)
+    monkeypatch.setattr(replays, "TURN_S", 0.02)
+    since = datetime.now(UTC)
+    paths = [f"/{number}" for number in range(4)]
+    for path in paths:
+        receiver.on(path, Reply(500))
+    endpoints = [await stage.endpoint(receiver.url(path), events=("message.received",)) for path in paths]
+    async with stage.dispatcher(retry_schedule="", circuit_threshold=1000):
+        said = {(await stage.say(a_message())).id for _ in range(30)}
+        await stage.attempts_until(4 * 30)
+        await stage.nothing_waits()
+        for path in paths:
+            receiver.on(path, Reply(204))
+        ranges = [await order(stage, each, since=since, per_second=500) for each in endpoints[:2]]
+        dead = [await order(stage, each, dead=True, per_second=500) for each in endpoints[2:]]
+        ends = [await ended(stage, each) for each in (*ranges, *dead)]
+        await stage.nothing_waits()
+        dead_left = await stage.dead()
+    assert [(one.state, one.replayed, one.skipped) for one in ends] == [("done", 30, 0)] * 4
+    assert len(dead_left) == 60, "what a range delivers again is still called dead"
+    for path in paths:
+        again = [request.header("webhook-id") for request in replays_in(receiver) if request.path == path]
+        assert sorted(map(str, again)) == sorted(said)
+
+
+async def test_a_replay_that_waits_for_its_turn_is_given_to_another_dispatcher(
+    stage: Stage, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "AT_ONCE", 1)
+    monkeypatch.setattr(replays, "TURN_S", 3600.0)
+    since = datetime.now(UTC)
+    first, second = await stage.endpoint(receiver.url("/first")), await stage.endpoint(receiver.url("/second"))
+    async with stage.dispatcher():
+        for _ in range(20):
+            await stage.say(a_message())
+        await receiver.wait_for(40)
+        await stage.nothing_waits()
+        await order(stage, first, since=since, per_second=1)
+        await until("the first is under way", lambda: len(replays_in(receiver)) >= 1)
+        waits = await order(stage, second, since=since)
+
+        async def is_taken() -> bool:
+            consumer = await stage.bus.js.consumer_info(streams.DELIVERIES.name, streams.REPLAY_CONSUMER)
+            return consumer.num_ack_pending == 2
+
+        await until("the second is taken", is_taken)
+    assert not [request for request in replays_in(receiver) if request.path == "/second"]
+    monkeypatch.setattr(replays, "TURN_S", 0.1)
+    async with stage.dispatcher():
+        assert (await ended(stage, waits)).replayed == 20
 
 
 async def test_a_range_leaves_alone_what_is_not_fanned_out_yet(stage: Stage, receiver: WebhookReceiver) -> None:

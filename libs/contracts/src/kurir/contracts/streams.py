@@ -243,7 +243,7 @@ CONSUMERS = (
         name=REPLAY_CONSUMER,
         filter_subject="kurir.replay.>",
         ack_wait_s=30,
-        max_ack_pending=100,
+        max_ack_pending=5_000,  # those that wait for their turn too: no tenant keeps others from getting into line
         description="orders of replays, each carried out by one dispatcher",
     ),
     ConsumerSpec(

@@ -5,11 +5,12 @@ followed by another, which goes on where the record in `replays` says. A deliver
 is a replay. One whose next attempt is scheduled takes that attempt's place, in one step with the server's clock; one
 that is due or being attempted at this moment, or whose event was not fanned out yet when the order was made, is passed
 over: it is never sent by both. A replay ends where its endpoint has half of its share waiting, so that what happens now
-has room.
+has room. Tenants take turns: one that wants many slow replays delays its own.
 """
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -32,11 +33,15 @@ from kurir.webhook_dispatcher.endpoints import Endpoints
 from kurir.webhook_dispatcher.fanout import deliveries_for, head_of
 from kurir.webhook_dispatcher.matching import hears, passes, wants
 from kurir.webhook_dispatcher.room import Room
+from kurir.webhook_dispatcher.turns import Turns, TurnsClosed
 from kurir.webhook_dispatcher.under_way import DeliveriesUnderWay
 
 log = get("kurir.replays")
 
 AT_ONCE: Final = 16  # replays in one process
+TURN_S: Final = 1.0  # of a replay, while others wait
+MOST_HELD: Final = 1000  # orders in one process, nearly all waiting for their turn
+KEPT_EVERY_S: Final = 10.0  # a third of the consumer's ack_wait
 PAGE: Final = 100
 LOOK_EVERY_S: Final = 1.0  # how far it has come is told, and whether it is still wanted is asked
 HISTORY_AGAIN_S: Final = 5.0
@@ -59,9 +64,11 @@ class Replays:
         self._room = room
         self._clock = clock
         self._progress = Registry(bus, "replays", Replay)
+        self._turns = Turns(AT_ONCE)
         self._pull: Pull | None = None
-        self._running: set[asyncio.Task[object]] = set()
-        self._taking: asyncio.Task[None] | None = None
+        self._held: dict[str, Incoming] = {}
+        self._carrying_out: set[asyncio.Task[object]] = set()
+        self._loops: tuple[asyncio.Task[None], ...] = ()
         self._is_stopping = asyncio.Event()
 
     async def start(self) -> None:
@@ -69,35 +76,52 @@ class Replays:
         self._pull = await self._bus.open_pull(
             streams.DELIVERIES.name,
             streams.REPLAY_CONSUMER,
-            max_outstanding=AT_ONCE,
-            room=lambda: AT_ONCE - len(self._running),
+            max_outstanding=MOST_HELD,
+            room=lambda: MOST_HELD - len(self._carrying_out),
         )
-        self._taking = asyncio.create_task(self._take(self._pull), name="replays")
+        self._loops = (
+            asyncio.create_task(self._take(self._pull), name="replays"),
+            asyncio.create_task(self._keep(), name="replays-kept"),
+        )
 
     async def stop(self) -> None:
         """Give back what is under way; another dispatcher goes on with it."""
         self._is_stopping.set()
-        if self._pull is not None and self._taking is not None:
+        self._turns.close()
+        if self._pull is not None:
             await self._bus.close_pull(self._pull)
-            await asyncio.gather(self._taking, *self._running, return_exceptions=True)
+            await asyncio.gather(*self._loops, *self._carrying_out, return_exceptions=True)
         await self._progress.stop()
 
     @property
     def running(self) -> int:
-        """Replays that this process carries out."""
-        return len(self._running)
+        """Replays that this process carries out at this moment."""
+        return self._turns.taken
 
     async def _take(self, pull: Pull) -> None:
         async for batch in pull:
             for message in batch:
+                held = self._held.get(message.subject)
+                if held is not None and not held.is_settled:
+                    continue  # it came again, after the server was away for long; it is answered once
+                self._held[message.subject] = message
                 task: asyncio.Task[object] = asyncio.create_task(settle(self._bus, message, self._carry_out))
-                self._running.add(task)
-                task.add_done_callback(self._ended)
+                self._carrying_out.add(task)
+                task.add_done_callback(functools.partial(self._ended, message))
 
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._running.discard(task)
+    def _ended(self, message: Incoming, task: asyncio.Task[object]) -> None:
+        self._carrying_out.discard(task)
+        if self._held.get(message.subject) is message:
+            del self._held[message.subject]
         if self._pull is not None:
             self._pull.ask_more()
+
+    async def _keep(self) -> None:
+        """Tell the server of all orders that are here, those that wait for their turn too."""
+        while not self._is_stopping.is_set():
+            for message in self._held.values():
+                message.in_progress()
+            await self._pause(KEPT_EVERY_S)
 
     async def _carry_out(self, message: Incoming) -> None:
         order = deliveries.decode_replay(message.data)
@@ -109,27 +133,40 @@ class Replays:
         if endpoint is None:
             replay = replace(replay, state="failed", reason="The webhook was deleted.")
         else:
-            look_at = 0.0
             await self._wait_for_fanout(order)
             under_way = DeliveriesUnderWay(self._bus, endpoint, order.fanned_out)
-            async for position, delivery in self._found(order, endpoint, replay.position):
-                if self._clock.monotonic() >= look_at:
-                    look_at = self._clock.monotonic() + LOOK_EVERY_S
-                    message.in_progress()
-                    if await self._bus.last_by_subject(streams.DELIVERIES.name, message.subject) is None:
-                        replay = replace(replay, state="canceled")
-                        break
-                    await self._progress.put(key, replace(replay, at=self._clock.now()))
-                if delivery is not None and self._room.is_full_for_replays(endpoint.id):
-                    replay = replace(replay, state="failed", reason=TOO_MUCH_WAITS)
-                    break
-                if delivery is not None:
-                    replay = await self._replayed(order, replay, delivery, position, under_way)
-                replay = replace(replay, position=position)
-            if replay.state == "running":
-                replay = _ended(order, replay)
+            while replay.state == "running":
+                try:
+                    async with self._turns.of(order.tenant):
+                        replay = await self._go_on(message, order, endpoint, replay, under_way)
+                except TurnsClosed:
+                    raise Retry(0.0, "the dispatcher ends") from None
         await self._progress.put(key, replace(replay, at=self._clock.now()))
         log.info("replay.ended", state=replay.state, replay=order.id, replayed=replay.replayed, skipped=replay.skipped)
+
+    async def _go_on(
+        self, message: Incoming, order: ReplayOrder, endpoint: Endpoint, replay: Replay, under_way: DeliveriesUnderWay
+    ) -> Replay:
+        """One turn. A replay that is still running then has to have another."""
+        key = key_of(order.tenant, order.endpoint, order.id)
+        look_at = self._clock.monotonic()
+        turn_ends_at = look_at + TURN_S
+        async for position, delivery in self._found(order, endpoint, replay.position):
+            if self._clock.monotonic() >= look_at:
+                look_at = self._clock.monotonic() + LOOK_EVERY_S
+                if await self._bus.last_by_subject(streams.DELIVERIES.name, message.subject) is None:
+                    return replace(replay, state="canceled")
+                await self._progress.put(key, replace(replay, at=self._clock.now()))
+            if delivery is not None:
+                if self._room.is_full_for_replays(endpoint.id):
+                    return replace(replay, state="failed", reason=TOO_MUCH_WAITS)
+                replay = await self._replayed(order, replay, delivery, position, under_way)
+            replay = replace(replay, position=position)
+            is_over = self._turns.are_awaited and self._clock.monotonic() >= turn_ends_at
+            if self._is_stopping.is_set() or (is_over and _can_be_left(order, delivery)):
+                await self._progress.put(key, replace(replay, at=self._clock.now()))
+                return replay
+        return _ended(order, replay)
 
     async def _wait_for_fanout(self, order: ReplayOrder) -> None:
         """Raise Retry while events that the fan-out had taken when the order was made are no deliveries yet."""
@@ -152,8 +189,6 @@ class Replays:
             await self._bus.delete_message(streams.DEAD.name, position)
         if passed_over is None:
             await self._pause(1 / order.per_second)
-        if self._is_stopping.is_set():
-            raise Retry(0.0, "the dispatcher ends")
         return replay
 
     async def _deliver(self, order: ReplayOrder, delivery: Delivery, under_way: DeliveriesUnderWay) -> int | None:
@@ -258,6 +293,11 @@ class Replays:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_stopping.wait(), seconds)
+
+
+def _can_be_left(order: ReplayOrder, delivery: Delivery | None) -> bool:
+    """Whether nothing that was counted is found again behind this position."""
+    return order.dead or (order.event_id is None and delivery is None)
 
 
 def _ended(order: ReplayOrder, replay: Replay) -> Replay:
