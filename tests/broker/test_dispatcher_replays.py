@@ -321,7 +321,7 @@ async def test_a_replay_that_waits_for_its_turn_is_given_to_another_dispatcher(
 
         async def is_taken() -> bool:
             consumer = await stage.bus.js.consumer_info(streams.DELIVERIES.name, streams.REPLAY_CONSUMER)
-            return consumer.num_ack_pending == 2
+            return bool(consumer.num_ack_pending == 2)
 
         await until("the second is taken", is_taken)
     assert not [request for request in replays_in(receiver) if request.path == "/second"]

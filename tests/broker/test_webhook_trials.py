@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from kurir.webhook_dispatcher.webhook_tests import AT_ONCE_OF_TENANT
 from tests.support.api_server import Api, Client, running_api
 from tests.support.conditions import until
 from tests.support.dispatcher import Stage, a_message
@@ -103,6 +104,32 @@ async def test_what_cannot_be_tested_is_refused(api: Api, stage: Stage, receiver
     assert (unknown.status_code, unknown.json()["field"]) == (400, "event")
     assert (foreign.status_code, foreign.json()["code"]) == (404, "WEBHOOK_NOT_FOUND")
     assert receiver.received == []
+
+
+async def test_a_tenant_whose_tests_hang_leaves_room_for_others(
+    api: Api, stage: Stage, receiver: WebhookReceiver
+) -> None:
+    tenant, other = await api.tenant(), await api.tenant()
+    hangs = await a_webhook(stage, tenant, receiver.url("/hangs"))
+    webhook = await a_webhook(stage, other, receiver.url("/hook"))
+    answers = asyncio.Event()
+    receiver.on("/hangs", Reply(204, after=answers))
+    async with stage.dispatcher():
+        asking = [asyncio.create_task(tenant.post(f"/webhooks/{hangs}/test")) for _ in range(AT_ONCE_OF_TENANT)]
+        await receiver.wait_for(AT_ONCE_OF_TENANT)
+        refused = await tenant.post(f"/webhooks/{hangs}/test")
+        taken = await other.post(f"/webhooks/{webhook}/test")
+        answers.set()
+        ended = [(await one).json()["outcome"] for one in asking]
+        again = await tenant.post(f"/webhooks/{hangs}/test")
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (
+        429,
+        "TOO_MANY_REQUESTS",
+        "2",
+    )
+    assert taken.json()["outcome"] == "delivered"
+    assert ended == ["delivered"] * AT_ONCE_OF_TENANT
+    assert again.json()["outcome"] == "delivered"
 
 
 async def test_tests_of_a_dispatcher_that_ends_are_finished(api: Api, stage: Stage, receiver: WebhookReceiver) -> None:

@@ -5,6 +5,7 @@ The request is made as every other is, signed and guarded, and put on record. No
 again: a test that dies with its process is asked for again by whoever waits for it.
 """
 
+from collections import Counter
 from typing import Final
 
 import msgspec
@@ -25,9 +26,11 @@ from kurir.webhook_dispatcher.endpoints import Endpoints
 log = get("kurir.webhook_tests")
 
 AT_ONCE: Final = 32
+AT_ONCE_OF_TENANT: Final = 4  # each lasts as long as an endpoint may take to answer
 TRY_AGAIN_S: Final = 2.0
 
 _encoder = msgspec.json.Encoder()
+_TOO_MANY: Final = Refused(code="TOO_MANY_REQUESTS", retry_after_s=TRY_AGAIN_S)
 
 
 class WebhookTests:
@@ -43,8 +46,9 @@ class WebhookTests:
             queue="webhook-dispatcher",
             answer=self._answer,
             at_once=AT_ONCE,
-            too_many=_encoder.encode(Refused(code="TOO_MANY_REQUESTS", retry_after_s=TRY_AGAIN_S)),
+            too_many=_encoder.encode(_TOO_MANY),
         )
+        self._under_way = Counter[str]()
 
     async def start(self) -> None:
         await self._answering.start()
@@ -56,8 +60,7 @@ class WebhookTests:
     async def _answer(self, data: bytes) -> bytes:
         reply: Reply
         try:
-            attempt = await self._made(deliveries.decode_test(data))
-            reply = Answer(body=msgspec.Raw(_encoder.encode(attempt))) if attempt else Refused(code="WEBHOOK_NOT_FOUND")
+            reply = await self._in_turn(deliveries.decode_test(data))
         except msgspec.DecodeError as error:
             reply = Refused(code="VALIDATION_ERROR", detail=str(error))
         except KeyError as unknown:
@@ -69,6 +72,17 @@ class WebhookTests:
             log.exception("webhook_test.failed")
             reply = Refused(code="INTERNAL_ERROR")
         return _encoder.encode(reply)
+
+    async def _in_turn(self, asked: WebhookTest) -> Reply:
+        if self._under_way[asked.tenant] >= AT_ONCE_OF_TENANT:
+            return _TOO_MANY
+        self._under_way[asked.tenant] += 1
+        try:
+            attempt = await self._made(asked)
+        finally:
+            self._under_way[asked.tenant] -= 1
+            self._under_way += Counter()  # forgets who has none
+        return Answer(body=msgspec.Raw(_encoder.encode(attempt))) if attempt else Refused(code="WEBHOOK_NOT_FOUND")
 
     async def _made(self, asked: WebhookTest) -> DeliveryAttempt | None:
         """None when there is no such endpoint. Raises KeyError for an event of which there is no sample."""
