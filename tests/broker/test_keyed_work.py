@@ -177,13 +177,17 @@ async def test_what_is_handled_next_of_a_key_can_be_seen(bus: Bus) -> None:
     await a_partition(bus)
     await order(bus, "a", 0, 1, 2)
     seen: list[int | None] = []
+    may_look = asyncio.Event()
 
     async def look(message: Incoming) -> None:
+        await may_look.wait()
         found = consumer.following(message)
         seen.append(None if found is None else int(found.data))
 
     consumer = a_consumer(bus, Desk(), handle=look)
     await consumer.start()
+    await until("all are held", lambda: consumer.held == 3)
+    may_look.set()
     await until("all are done", lambda: len(seen) == 3)
     await consumer.stop()
     assert seen == [1, 2, None]
