@@ -17,6 +17,7 @@ from tests.system.sessions.cluster import Cluster
 PEOPLE = tuple(f"6289990001{number:02}" for number in range(6))
 ORDERS_PER_S = 8.0
 SAID_PER_S = 4.0
+ENDED_WITHIN_S = 30.0
 ACK_S = 0.2  # as over a real network: so there is always a send whose outcome is not known yet
 
 
@@ -36,10 +37,15 @@ async def traffic(cluster: Cluster) -> AsyncIterator[Traffic]:
         await whatsapp.contact(person, name=f"Person {person}", delivered=True, read=True, echo=True)
 
     await whatsapp.set_faults(ack_delay_s=ACK_S)
+    is_over = asyncio.Event()  # looked at between two orders: what was given is on record
+
+    async def pause(per_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(is_over.wait(), random.expovariate(per_s))
 
     async def order() -> None:
         devices = itertools.cycle(cluster.linked_as)
-        for number in itertools.count():
+        for number in itertools.takewhile(lambda _: not is_over.is_set(), itertools.count()):
             # Every third is answered by the person's phone with the rest of the text.
             text = f"{'echo ' if number % 3 == 0 else ''}order {number}"
             order = a_message(
@@ -50,22 +56,21 @@ async def traffic(cluster: Cluster) -> AsyncIterator[Traffic]:
             )
             await cluster.gateway.order(order)
             made.orders[text] = order
-            await asyncio.sleep(random.expovariate(ORDERS_PER_S))
+            await pause(ORDERS_PER_S)
 
     async def say() -> None:
         devices = itertools.cycle(cluster.linked_as)
-        for number in itertools.count():
+        for number in itertools.takewhile(lambda _: not is_over.is_set(), itertools.count()):
             device = next(devices)
             said = await whatsapp.say(random.choice(PEOPLE), cluster.phones[device], text=f"said {number}")
             made.said[said] = cluster.linked_as[device]
-            await asyncio.sleep(random.expovariate(SAID_PER_S))
+            await pause(SAID_PER_S)
 
     going = [asyncio.create_task(order()), asyncio.create_task(say())]
     try:
         yield made
     finally:
-        for task in going:
-            task.cancel()
-        ends = await asyncio.gather(*going, return_exceptions=True)
+        is_over.set()
+        ends = await asyncio.wait_for(asyncio.gather(*going, return_exceptions=True), ENDED_WITHIN_S)
         failed = [end for end in ends if isinstance(end, Exception)]
         assert not failed, failed
