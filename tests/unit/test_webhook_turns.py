@@ -72,6 +72,18 @@ async def test_a_turn_that_comes_in_the_moment_of_leaving_goes_to_the_next() -> 
     assert crowd.turns.taken == 0
 
 
+async def test_no_turn_is_given_to_who_is_just_leaving() -> None:
+    crowd = Crowd(1)
+    await crowd.ask("a1", "b1", "c1")
+    crowd.tasks["a1"].cancel()
+    crowd.tasks["b1"].cancel()
+    await crowd.settle()
+    assert crowd.began == ["a1", "c1"]
+    crowd.tasks["c1"].cancel()
+    await crowd.settle()
+    assert crowd.turns.taken == 0
+
+
 async def test_nobody_waits_once_they_are_closed() -> None:
     crowd = Crowd(1)
     await crowd.ask("a1", "b1")

@@ -56,9 +56,9 @@ class Turns:
         try:
             await turn
         except asyncio.CancelledError:
-            if (tenant, turn) in self._waiting:
-                self._waiting.remove((tenant, turn))
-            elif not turn.cancelled() and turn.exception() is None:
+            if turn.cancelled():
+                self._waiting = [one for one in self._waiting if one[1] is not turn]
+            elif turn.exception() is None:
                 self._give_back(tenant)  # it came while we were leaving
             raise
 
@@ -66,10 +66,11 @@ class Turns:
         self._taken[tenant] -= 1
         if not self._taken[tenant]:
             del self._taken[tenant]
-        if not self._waiting:
+        waiting = [one for one in self._waiting if not one[1].done()]  # others are leaving
+        if not waiting:
             self._free += 1
             return
-        following = min(self._waiting, key=lambda waiting: self._taken[waiting[0]])
+        following = min(waiting, key=lambda one: self._taken[one[0]])
         self._waiting.remove(following)
         self._taken[following[0]] += 1
         following[1].set_result(None)
