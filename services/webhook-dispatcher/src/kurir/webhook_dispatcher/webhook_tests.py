@@ -5,7 +5,6 @@ The request is made as every other is, signed and guarded, and put on record. No
 again: a test that dies with its process is asked for again by whoever waits for it.
 """
 
-from collections import Counter
 from typing import Final
 
 import msgspec
@@ -22,6 +21,7 @@ from kurir.runtime.logs import get
 from kurir.runtime.settlement import Retry
 from kurir.webhook_dispatcher.delivery import Delivering
 from kurir.webhook_dispatcher.endpoints import Endpoints
+from kurir.webhook_dispatcher.places import Places
 
 log = get("kurir.webhook_tests")
 
@@ -48,7 +48,7 @@ class WebhookTests:
             at_once=AT_ONCE,
             too_many=_encoder.encode(_TOO_MANY),
         )
-        self._under_way = Counter[str]()
+        self._places = Places(AT_ONCE, AT_ONCE_OF_TENANT)
 
     async def start(self) -> None:
         await self._answering.start()
@@ -60,7 +60,7 @@ class WebhookTests:
     async def _answer(self, data: bytes) -> bytes:
         reply: Reply
         try:
-            reply = await self._in_turn(deliveries.decode_test(data))
+            reply = await self._if_there_is_a_place(deliveries.decode_test(data))
         except msgspec.DecodeError as error:
             reply = Refused(code="VALIDATION_ERROR", detail=str(error))
         except KeyError as unknown:
@@ -73,15 +73,13 @@ class WebhookTests:
             reply = Refused(code="INTERNAL_ERROR")
         return _encoder.encode(reply)
 
-    async def _in_turn(self, asked: WebhookTest) -> Reply:
-        if self._under_way[asked.tenant] >= AT_ONCE_OF_TENANT:
+    async def _if_there_is_a_place(self, asked: WebhookTest) -> Reply:
+        if not self._places.take_now(asked.tenant):
             return _TOO_MANY
-        self._under_way[asked.tenant] += 1
         try:
             attempt = await self._made(asked)
         finally:
-            self._under_way[asked.tenant] -= 1
-            self._under_way += Counter()  # forgets who has none
+            self._places.give_back(asked.tenant)
         return Answer(body=msgspec.Raw(_encoder.encode(attempt))) if attempt else Refused(code="WEBHOOK_NOT_FOUND")
 
     async def _made(self, asked: WebhookTest) -> DeliveryAttempt | None:

@@ -311,18 +311,18 @@ function attemptsOf(page, path) {
     shown = [...shown, ...found.attempts];
     redraw(found.next);
   };
-  const isRead = () => hasOlder || rows.querySelector("tr.inside");
+  const isBeingRead = () => hasOlder || rows.querySelector("tr.inside");
   const reload = async () => {
-    if (isRead()) return;
+    if (isBeingRead()) return;
     const asked = outcome.value;
     try {
       const found = await get(`${path}/attempts`, { outcome: asked }, page.signal);
-      if (isRead() || asked !== outcome.value) return; // by now
+      if (isBeingRead() || asked !== outcome.value) return; // by now
       shown = found.attempts;
       redraw(found.next);
     } catch (error) {
       if (error.status !== 503) throw error;
-      if (!isRead()) rows.replaceChildren(notice("warn", error.message));
+      if (!isBeingRead()) rows.replaceChildren(notice("warn", error.message));
     }
   };
   outcome.addEventListener("change", () => {
