@@ -8,6 +8,7 @@ from kurir.contracts.content import MessageKey
 from kurir.session_node.engines.requests import RequestFailed
 from tests.contract.neonize.people import VERA, VERA_JID, Person, a_picture
 from tests.support.conditions import until
+from tests.support.remote_engine.engine import RemoteEngine
 from tests.support.whatsapp_emulator.client import EmulatorClient
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -82,6 +83,30 @@ async def test_who_wrote_is_a_contact(whatsapp: EmulatorClient, ayu: Person) -> 
         return any(c.push_name == "Vera" and VERA_JID in (c.address.pn, c.address.jid) for c in known)
 
     await until("Vera is known", knows_vera)
+
+
+async def test_whom_the_phone_knows_is_known_as_soon_as_a_device_is_paired(
+    whatsapp: EmulatorClient, engine: RemoteEngine
+) -> None:
+    """Also when it comes slowly: the phone gives the key to it once, to the process that pairs."""
+    person = Person("dewi", "628111000004")
+    await whatsapp.contact(person.phone, contacts={VERA: "Vera of the bakery"})
+    await whatsapp.set_faults(download_delay_s=0.5)
+    await person.link(engine, whatsapp)
+    known = {contact.address.pn: contact.name for contact in await person.session.contacts()}
+    assert known[VERA_JID] == "Vera of the bakery"
+    await person.session.close()
+
+
+async def test_a_phone_whose_contacts_cannot_be_had_is_paired_all_the_same(
+    whatsapp: EmulatorClient, engine: RemoteEngine
+) -> None:
+    person = Person("eka", "628111000005")
+    await whatsapp.contact(person.phone, contacts={VERA: "Vera of the bakery"})
+    await whatsapp.set_faults(download_status=404)
+    await person.link(engine, whatsapp)
+    assert "Vera of the bakery" not in {contact.name for contact in await person.session.contacts()}
+    await person.session.close()
 
 
 async def test_groups_are_made_changed_and_left(whatsapp: EmulatorClient, ayu: Person, budi: Person) -> None:

@@ -15,6 +15,7 @@ import importlib.util
 import io
 import logging
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,7 +183,16 @@ class GoLibrary:
         self._on_qr = binder.func_string(self._qr)
         self._on_status = binder.func_string(self._status)
         self._on_event = binder.func_callback_bytes(self._event)
-        self._on_log = binder.func_callback_bytes2(_log_entry)
+        self._on_log = binder.func_callback_bytes2(self._log_entry)
+        self._log_level = LOG_LEVEL
+        self._hear_log: Callable[[str], None] = _log_quietly
+
+    def follow_log(self, hear: Callable[[str], None]) -> None:
+        """Have the clients that are run from now on log all that they do; `hear` gets each line, in Go's threads.
+
+        Some of what whatsmeow does is told by its log alone. It says a line for each stanza.
+        """
+        self._log_level, self._hear_log = b"DEBUG", hear
 
     def run_client(self, client: bytes, opening: Opening, listener: Listener) -> str:
         self._listeners[client] = listener
@@ -195,7 +205,7 @@ class GoLibrary:
                 jid,
                 len(jid),
                 int(opening.jid is None),
-                LOG_LEVEL,
+                self._log_level,
                 self._on_qr,
                 self._on_status,
                 self._on_event,
@@ -266,11 +276,14 @@ class GoLibrary:
         if listener is not None:
             listener.on_pairing_status(ctypes.string_at(status).decode())
 
+    def _log_entry(self, data: int, size: int) -> None:
+        if data and size > 0 and (self._hear_log is not _log_quietly or log.isEnabledFor(logging.DEBUG)):
+            from neonize.proto.Neonize_pb2 import LogEntry
 
-def _log_entry(data: int, size: int) -> None:
+            entry = LogEntry.FromString(ctypes.string_at(data, size))
+            self._hear_log(f"{entry.Name}: {entry.Message}")
+
+
+def _log_quietly(line: str) -> None:
     """whatsmeow's own log, at debug level: what matters of it is reported as a state or an outcome."""
-    if data and size > 0 and log.isEnabledFor(logging.DEBUG):
-        from neonize.proto.Neonize_pb2 import LogEntry
-
-        entry = LogEntry.FromString(ctypes.string_at(data, size))
-        log.debug("whatsmeow %s: %s", entry.Name, entry.Message)
+    log.debug("whatsmeow %s", line)

@@ -4,11 +4,12 @@ It ends by os._exit, because the library's threads never do, and at once when it
 """
 
 import base64
+import contextlib
 import os
 import queue
+import re
 import sys
 import threading
-import time
 import uuid
 
 import msgspec
@@ -18,8 +19,7 @@ from kurir.session_node.engines.neonize import library
 from kurir.session_node.engines.neonize.pairing import PairingLine, PairingOrder
 
 LOGIN_S = 60.0  # from the scan to the first login, with the upload of 812 keys
-SETTLE_S = 15.0  # for the phone's first words; a phone in a tunnel says them to the shard, later
-LOOK_AGAIN_S = 0.1
+SETTLE_S = 15.0  # for the phone's first words, and from each to the next; a phone in a tunnel says them to the shard
 FORWARDED = frozenset({library.MESSAGE, library.RECEIPT})
 
 _REASONS: dict[str, Reason] = {
@@ -29,6 +29,12 @@ _REASONS: dict[str, Reason] = {
     "passkey-request": "passkey_required",
 }
 """What whatsmeow's QR channel says besides codes (qrchan.go), where we have a word of our own for it."""
+
+COLLECTIONS = frozenset({"critical_block", "critical_unblock_low", "regular_high", "regular", "regular_low"})
+"""Of an account's app state, as whatsmeow fetches them when the phone has given it their key (appstate/keys.go)."""
+
+_COLLECTION_ENDED = re.compile(r"Full sync of app state (\w+) completed|Failed to do initial fetch of app state (\w+):")
+"""What whatsmeow logs at the end of each (appstate.go, message.go); neonize hands on no event of it."""
 
 
 class Pairing:
@@ -41,10 +47,11 @@ class Pairing:
         self._writing = threading.Lock()
         self._scanned = False
         self._finishing = threading.Event()
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._device = b""
         self._code_wanted: queue.SimpleQueue[None] = queue.SimpleQueue()
 
-    def run(self, go: library.Library, order: PairingOrder) -> None:
+    def run(self, go: library.GoLibrary, order: PairingOrder) -> None:
         """Pair; ends the process."""
         from kurir.session_node.engines.neonize import to_whatsapp
 
@@ -52,6 +59,7 @@ class Pairing:
             threading.Thread(
                 target=self._show_code, args=(go, to_whatsapp.pair_phone(self._phone)), daemon=True
             ).start()
+        go.follow_log(self._on_log)
         why = go.run_client(
             self._client,
             library.Opening(
@@ -91,7 +99,12 @@ class Pairing:
         elif kind in (library.LOGGED_OUT, library.CONNECT_FAILURE, library.CLIENT_OUTDATED):
             self._fail("pairing_failed", f"WhatsApp refused the first login ({kind})")
 
-    def _show_code(self, go: library.Library, params: bytes) -> None:
+    def _on_log(self, line: str) -> None:
+        found = _COLLECTION_ENDED.search(line)
+        if found is not None:
+            self._ended.put(found[1] or found[2])
+
+    def _show_code(self, go: library.GoLibrary, params: bytes) -> None:
         from kurir.session_node.engines.neonize import from_whatsapp
 
         self._code_wanted.get()
@@ -114,14 +127,17 @@ class Pairing:
         if not self._finishing.is_set():
             self._fail("pairing_failed", "no login after the scan")
 
-    def _settle(self, go: library.Library) -> None:
-        """Wait until the phone has told the account's name, without which presence cannot be shown.
+    def _settle(self, go: library.GoLibrary) -> None:
+        """Wait until the account's app state is in the store, such as its name and the names of its contacts.
 
-        The phone gives the key to its settings once. If this process ended while it reads them, nobody would again.
+        The phone gives the key to it once. If this process ended while it is fetched, nobody would fetch it again.
         """
-        deadline = time.monotonic() + SETTLE_S
-        while go.ask(self._client, "SendPresence", (b"unavailable",)) and time.monotonic() < deadline:
-            time.sleep(LOOK_AGAIN_S)
+        missing = set(COLLECTIONS)
+        with contextlib.suppress(queue.Empty):
+            while missing:
+                missing.discard(self._ended.get(timeout=SETTLE_S))
+        # WhatsApp shows the account's name to others once a device has said it with its presence.
+        go.ask(self._client, "SendPresence", (b"unavailable",))
 
     def _fail(self, reason: Reason, detail: str) -> None:
         self._say(PairingLine(what="failed", text=detail, reason=reason))
