@@ -40,7 +40,7 @@ QUICK = Pace(
     reconnect_s=0.05,
     tick_s=0.001,
 )
-LEASE_TTL_S = 3
+LEASE_TTL_S = 6  # twice the shortest: a busy machine stands still for seconds, and a lost lease ends a pairing
 
 
 def a_message(device: str, to: str = FRIEND, text: str = "hello", **known: Any) -> SendMessage:
