@@ -21,7 +21,7 @@ from kurir.session_node.engines.engine import StateChanged
 
 FIRST_CODE_S = 60.0  # WhatsApp's own times: six codes, 160 s in all
 NEXT_CODE_S = 20.0
-LIMIT_S = 240.0  # import, codes, and the first login with its upload of keys
+LIMIT_S = 300.0  # import, codes, the first login with its upload of keys, and the settings that the phone hands over
 END_S = 5.0
 
 _CHILD = ("-m", "kurir.session_node.engines.neonize.pairing_process")
